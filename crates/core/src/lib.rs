@@ -1,0 +1,14 @@
+//! The heart of deployctl: words, decisions and ports.
+//!
+//! Everything here is a value or a pure function. This crate never reads a clock, a file, the environment or the
+//! network, and knows no async runtime: time is passed in, effects are described and carried out elsewhere.
+
+pub mod config;
+pub mod fault;
+pub mod id;
+pub mod instance;
+pub mod journal;
+pub mod job;
+pub mod release;
+pub mod route;
+pub mod time;

@@ -1,0 +1,9 @@
+//! What several crates need of the operating system, in one place each: durable writes, locks, sockets by long paths,
+//! processes and the ports that they own.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("deployctl runs on Linux: it needs pidfd, flock, /proc and SCM_RIGHTS as Linux has them");
+
+pub mod crash;
+pub mod durable;
+pub mod socket;
