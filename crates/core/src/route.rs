@@ -134,4 +134,3 @@ pub trait Router: Send + Sync {
     /// Returns when in-flight counts may have reached zero or health may have changed. Cancel-safe.
     async fn changed(&self);
 }
-
