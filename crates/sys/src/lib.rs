@@ -6,4 +6,7 @@ compile_error!("deployctl runs on Linux: it needs pidfd, flock, /proc and SCM_RI
 
 pub mod crash;
 pub mod durable;
+pub mod lock;
+pub mod ports;
+pub mod process;
 pub mod socket;
