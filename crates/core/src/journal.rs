@@ -76,6 +76,16 @@ pub fn genesis_hash(stream: &StreamId) -> Sha256Hex {
     Sha256Hex::of(stream.0.as_bytes())
 }
 
+/// The head of the global chain before its first entry.
+pub fn chain_start() -> Sha256Hex {
+    Sha256Hex::of(b"")
+}
+
+/// The link of the global chain for the entry with `hash`, after the link `prev`.
+pub fn chain_link(prev: &Sha256Hex, hash: &Sha256Hex) -> Sha256Hex {
+    Sha256Hex::of(format!("{prev}{hash}").as_bytes())
+}
+
 /// Entries for one stream, to be appended if it still stands at `expected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -190,7 +200,7 @@ pub struct Verified {
     pub streams: u64,
     /// How many entries.
     pub entries: u64,
-    /// The head of the global chain: each link is sha256 of the previous link and the entry's hash, both as hex text.
+    /// The head of the global chain, see [`chain_link`]; [`chain_start`] if there is no entry.
     pub head: Sha256Hex,
     /// How many entries the chain had when `known` was its head.
     pub known_at: Option<u64>,
