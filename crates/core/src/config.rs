@@ -217,6 +217,9 @@ pub enum Sticky {
 /// Which requests an app takes from the proxy, and how they are treated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
+    /// Addresses of the environment (its `listen`) where the route is reached by host; besides these every routed scope
+    /// has a loopback address of its own.
+    pub listen: Vec<Listen>,
     /// Host names; `*.example.com` takes one label more; empty takes any host.
     pub hosts: Vec<String>,
     /// Requests whose host is one of these are redirected to the first of `hosts`.
@@ -241,6 +244,15 @@ pub struct Route {
     pub error_pages: BTreeMap<u16, String>,
     /// Whether requests are logged.
     pub access_log: bool,
+}
+
+/// An address that an environment listens on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// `IP:PORT`.
+    pub address: String,
+    /// Whether it speaks TLS.
+    pub tls: bool,
 }
 
 /// Where certificate chain and key are.

@@ -41,3 +41,10 @@ impl Release {
         serde_json::to_vec(self).unwrap_or_else(|e| unreachable!("a release has string keys only: {e}"))
     }
 }
+
+/// Finds releases by their id.
+#[async_trait::async_trait]
+pub trait Releases: Send + Sync {
+    /// The release; a fault if it is not kept (any more) or cannot be read.
+    async fn release(&self, id: &Sha256Hex) -> Result<std::sync::Arc<Release>, crate::fault::Fault>;
+}

@@ -1,0 +1,97 @@
+//! One bounded step: look, decide, act, until nothing is left that can be done now.
+
+use crate::{Managed, is_exclusive};
+use deployctl_core::desired::Waypoint;
+use deployctl_core::driver::{Step, Way};
+use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::{InstanceId, Revision, Scope, instance_id};
+use deployctl_core::instance::{InstanceSeen, InstanceSpec};
+use deployctl_core::ops::{Ops, Seen, Side, next_ops};
+use deployctl_core::route::Service;
+use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
+
+/// Looks at most so often within one step; what is left then is done by the next.
+const ROUNDS_MAX: usize = 5;
+
+impl Managed {
+    pub(crate) async fn step(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault> {
+        let base = self.base(&to.desired).await?;
+        let exclusive = is_exclusive(base.as_deref());
+        let mut waits = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let instances = self.instances.list(scope).await?;
+            let service = self.service(scope).await?;
+            let in_flight = match &service {
+                Some(_) => self.router.traffic().await?.in_flight,
+                None => BTreeMap::new(),
+            };
+            let sides = service.as_ref().map(sides_of).unwrap_or_default();
+            let seen = Seen { instances: &instances, sides: &sides, in_flight: &in_flight, exclusive };
+            let ops = next_ops(&seen, to);
+            let acted = self.act(scope, to, way, &ops, &instances, service.as_ref(), base.as_deref()).await?;
+            waits = ops.waits;
+            if !acted {
+                return Ok(waits.into_iter().next().map_or(Step::Done, Step::Pending));
+            }
+        }
+        Ok(Step::Pending(waits.into_iter().next().unwrap_or_else(|| "instances start".into())))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn act(
+        &self,
+        scope: &Scope,
+        to: &Waypoint,
+        way: &Way,
+        ops: &Ops,
+        instances: &[InstanceSeen],
+        service: Option<&Service>,
+        base: Option<&deployctl_core::release::Release>,
+    ) -> Result<bool, Fault> {
+        for id in &ops.forget {
+            self.instances.forget(scope, id, way.fence).await?;
+        }
+        try_join_all(ops.start.iter().map(|(revision, slot)| self.start(scope, revision, *slot, way))).await?;
+        let addresses = addresses(instances);
+        let wanted = self.wanted_service(scope, to, &ops.sides, &addresses, way, base);
+        let published = self.route(scope, service, wanted, way).await?;
+        for id in &ops.stop {
+            let drain = self.drain_of(instances, id).await?;
+            self.instances.stop(scope, id, drain, way.fence).await?;
+        }
+        Ok(!ops.forget.is_empty() || !ops.start.is_empty() || published || !ops.stop.is_empty())
+    }
+
+    async fn start(&self, scope: &Scope, revision: &Revision, slot: u32, way: &Way) -> Result<(), Fault> {
+        let release = self.releases.release(&revision.release).await?;
+        let spec = InstanceSpec {
+            id: instance_id(scope, revision, slot),
+            scope: scope.clone(),
+            revision: revision.clone(),
+            slot,
+            release,
+            binding: way.binding.clone(),
+        };
+        self.instances.start(&spec, way.fence).await
+    }
+
+    async fn drain_of(&self, instances: &[InstanceSeen], id: &InstanceId) -> Result<deployctl_core::time::Span, Fault> {
+        let Some(instance) = instances.iter().find(|i| i.id == *id) else {
+            return Err(Fault::refused(FaultKind::Bug, format!("{id} is to be stopped but was not seen")));
+        };
+        Ok(self.releases.release(&instance.revision.release).await?.config.drain)
+    }
+}
+
+fn sides_of(service: &Service) -> BTreeMap<Revision, Side> {
+    let side = |side: &deployctl_core::route::Side| Side {
+        weight: side.weight,
+        members: side.instances.keys().cloned().collect(),
+    };
+    service.sides.iter().map(|(revision, s)| (revision.clone(), side(s))).collect()
+}
+
+fn addresses(instances: &[InstanceSeen]) -> BTreeMap<InstanceId, String> {
+    instances.iter().filter_map(|i| Some((i.id.clone(), i.address.clone()?))).collect()
+}
