@@ -1,1 +1,30 @@
-//! .
+//! `deployctl.yaml`: from the text to what is deployed, with errors that a person can act on.
+//!
+//! The file is read into a tree in which every key and value knows its place ([`source::Place`]); overlays and the
+//! overrides of an environment are laid over each other as trees; the result is read into raw types, and these are
+//! resolved into [`deployctl_core::config::AppConfig`]. Nothing here runs, and only [`Spec::load`] reads files.
+
+mod code;
+mod decode;
+mod diagnostic;
+mod elsewhere;
+mod load;
+mod merge;
+mod names;
+mod node;
+mod raw;
+mod resolve;
+mod rules;
+pub mod source;
+mod spec;
+mod template;
+mod text;
+mod value;
+mod yaml;
+
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
+pub use load::{FILE_NAMES, find_project};
+pub use resolve::ResolvedApp;
+pub use source::Source;
+pub use spec::{Environment, Listen, Spec};

@@ -1,0 +1,30 @@
+//! Keys that people know from other tools.
+
+/// What to say about `key`, if it is a word of another tool for something that is here, or will be.
+pub(crate) fn known_elsewhere(key: &str, fields: &[&str]) -> Option<String> {
+    let here = |name: &str| fields.contains(&name).then(|| format!("here it is called `{name}`"));
+    match key {
+        "replicas" | "scale" | "count" => here("instances"),
+        "environment" | "environ" => here("env"),
+        "cmd" | "run" | "entrypoint" | "exec" | "args" => here("command"),
+        "healthcheck" | "livenessProbe" | "readinessProbe" | "probe" => here("health"),
+        "needs" | "requires" | "dependsOn" => here("depends_on"),
+        "resources" | "deploy" => here("limits"),
+        "ingress" | "domain" | "domains" | "hostname" | "routes" => here("route").or_else(|| here("host")),
+        "port" | "ports" | "expose" if fields.contains(&"command") => {
+            Some("a port is given to each instance: use `{{ port }}` in `command` or `env`".into())
+        }
+        "volumes" if fields.contains(&"command") => {
+            Some("a folder that is kept is given to the app: use `{{ data }}` in `command` or `env`".into())
+        }
+        "services" | "applications" => here("apps"),
+        "stages" | "envs" | "env" => here("environments").or_else(|| here("env")),
+        "name" => here("project"),
+        "image" | "chart" | "namespace" | "manifests" | "hosts" | "playbook" | "function"
+            if fields.contains(&"command") && !fields.contains(&"host") =>
+        {
+            Some("it belongs to a target that is not built yet; today `target: process` is".into())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! Names: of the project, environments, regions, apps and variables, and what refers to them.
+
+use crate::code::Code;
+use crate::diagnostic::{Diagnostics, Findings};
+use crate::node::{Key, Node};
+use crate::raw::{At, Document, Entries, Environment as RawEnvironment, Text};
+use crate::spec::{Environment, Listen, Tree};
+use crate::text::{shorten, suggest};
+use deployctl_core::id::{AppName, BadName, EnvName, RegionName};
+use std::collections::BTreeMap;
+
+/// The value as a name that checks itself.
+pub(crate) fn name<T: std::str::FromStr<Err = BadName>>(text: &At<Text>, findings: &mut Findings<'_>) -> Option<T> {
+    match text.value.0.parse() {
+        Ok(name) => Some(name),
+        Err(why) => {
+            findings.error(text.at, Code::BadName, why.to_string());
+            None
+        }
+    }
+}
+
+/// The error for a name that was asked for and does not exist.
+pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Diagnostics {
+    let help = suggest(name, known);
+    Diagnostics::one(Code::UnknownName, format!("there is no {what} `{}`", shorten(name)), Some(help))
+}
+
+/// Takes the `in` of each app out of the tree: app, key of the app, key of the environment, what is overridden.
+pub(crate) fn take_overrides(whole: &mut Node) -> Vec<(String, Key, Key, Node)> {
+    let mut found = Vec::new();
+    let crate::node::Kind::Map(top) = &mut whole.kind else { return found };
+    let Some((_, apps)) = top.iter_mut().find(|(key, _)| key.name == "apps") else { return found };
+    let crate::node::Kind::Map(apps) = &mut apps.kind else { return found };
+    for (app, settings) in apps {
+        let Some((within, overrides)) = settings.take("in") else { continue };
+        if let crate::node::Kind::Map(entries) = overrides.kind {
+            found.extend(entries.into_iter().map(|(key, node)| (app.name.clone(), app.clone(), key, node)));
+        } else if overrides.kind != crate::node::Kind::Null {
+            found.push((app.name.clone(), app.clone(), within, overrides));
+        }
+    }
+    found
+}
+
+/// The environments in order of promotion.
+pub(crate) fn environments(document: &Document, whole: &Node, findings: &mut Findings<'_>) -> Vec<Environment> {
+    let mut found: Vec<Environment> = Vec::new();
+    let none = RawEnvironment::default();
+    for (key, raw) in &document.environments.0 {
+        let Some(name) = name::<EnvName>(key, findings) else { continue };
+        let node = whole.get("environments").and_then(|all| all.get(name.as_str()));
+        let said = raw.as_ref().is_some_and(|raw| raw.defaults.is_some());
+        let defaults = node.filter(|_| said).and_then(|node| node.get("defaults")).cloned();
+        found.push(crate::spec::environment(name, raw.as_ref().unwrap_or(&none), defaults, findings));
+    }
+    if document.environments.0.is_empty() {
+        let at = whole.get("environments").map_or(whole.at, |node| node.at);
+        findings.error_help(at, Code::MissingKey, "there is no environment", "write `environments: { dev: {} }`");
+    }
+    for (_, raw) in &document.environments.0 {
+        let Some(after) = raw.as_ref().and_then(|raw| raw.after.as_ref()) else { continue };
+        if !found.iter().any(|environment| environment.name.as_str() == after.value.0) {
+            let help = suggest(&after.value.0, found.iter().map(|environment| environment.name.as_str()));
+            let message = format!("there is no environment `{}`", shorten(&after.value.0));
+            findings.error_help(after.at, Code::UnknownName, message, help);
+        }
+    }
+    promotion_order(document, found, findings)
+}
+
+fn promotion_order(document: &Document, mut rest: Vec<Environment>, findings: &mut Findings<'_>) -> Vec<Environment> {
+    let mut order: Vec<Environment> = Vec::new();
+    let known: Vec<EnvName> = rest.iter().map(|environment| environment.name.clone()).collect();
+    let ready = |environment: &Environment, order: &[Environment]| match &environment.after {
+        Some(after) if known.contains(after) => order.iter().any(|before| before.name == *after),
+        _ => true,
+    };
+    while let Some(next) = rest.iter().position(|environment| ready(environment, &order)) {
+        order.push(rest.remove(next));
+    }
+    if let Some(stuck) = rest.first() {
+        let names: Vec<&str> = rest.iter().map(|environment| environment.name.as_str()).collect();
+        let raw = document.environments.0.iter().find(|(key, _)| key.value.0 == stuck.name.as_str());
+        let after = raw.and_then(|(_, raw)| raw.as_ref()?.after.as_ref());
+        let message = format!("these environments come after each other in a circle: {}", names.join(", "));
+        let at = after.map_or_else(Default::default, |after| after.at);
+        findings.error_help(at, Code::Cycle, message, "one of them must come first, without `after`");
+    }
+    order.extend(rest);
+    order
+}
+
+/// The regions of an environment.
+pub(crate) fn regions(raw: &RawEnvironment, findings: &mut Findings<'_>) -> Vec<RegionName> {
+    let mut regions: Vec<RegionName> = Vec::new();
+    for text in raw.regions.iter().flatten() {
+        let Some(region) = name::<RegionName>(text, findings) else { continue };
+        if regions.contains(&region) {
+            findings.error(text.at, Code::Contradiction, format!("the region `{region}` is named twice"));
+        }
+        regions.push(region);
+    }
+    if regions.is_empty() {
+        regions.push(RegionName::default_region());
+    }
+    regions
+}
+
+/// The addresses of the proxy.
+pub(crate) fn listen(raw: &RawEnvironment, findings: &mut Findings<'_>) -> Vec<Listen> {
+    let mut all: Vec<Listen> = Vec::new();
+    let help = "write `127.0.0.1:8080`, `0.0.0.0:80`, `[::1]:8080` or `https://0.0.0.0:443`";
+    for text in raw.listen.iter().flat_map(|listen| &listen.0) {
+        let (tls, address) = match text.value.0.split_once("://") {
+            Some(("https", address)) => (true, address),
+            Some(("http", address)) => (false, address),
+            _ => (false, text.value.0.as_str()),
+        };
+        match address.parse::<std::net::SocketAddr>() {
+            Ok(address) if address.port() == 0 => {
+                let help = "leave `listen` out: a free port is chosen once and kept";
+                findings.error_help(text.at, Code::BadValue, "port 0 is no port to listen on", help);
+            }
+            Ok(address) if all.iter().any(|known| known.address == address) => {
+                findings.error(text.at, Code::Contradiction, format!("the address `{address}` is named twice"));
+            }
+            Ok(address) => all.push(Listen { address, tls }),
+            Err(_) => {
+                let message = format!("`{}` is not an IP address with a port", shorten(&text.value.0));
+                findings.error_help(text.at, Code::BadValue, message, help);
+            }
+        }
+    }
+    all
+}
+
+/// The apps as trees.
+pub(crate) fn apps(
+    document: &Document,
+    whole: &Node,
+    overrides: Vec<(String, Key, Key, Node)>,
+    environments: &[Environment],
+    findings: &mut Findings<'_>,
+) -> BTreeMap<AppName, Tree> {
+    let mut trees = BTreeMap::new();
+    for (key, _) in &document.apps.0 {
+        let Some(name) = name::<AppName>(key, findings) else { continue };
+        let Some(base) = whole.get("apps").and_then(|apps| apps.get(name.as_str())) else { continue };
+        trees.insert(name, Tree { at: key.at, base: base.clone(), overrides: BTreeMap::new() });
+    }
+    if document.apps.0.is_empty() {
+        let at = whole.get("apps").map_or(whole.at, |node| node.at);
+        findings.error_help(at, Code::MissingKey, "there is no app", "`deployctl init` writes a start");
+    }
+    for (app, _, key, node) in overrides {
+        let Some(environment) = environments.iter().find(|known| known.name.as_str() == key.name) else {
+            let help = suggest(&key.name, environments.iter().map(|known| known.name.as_str()));
+            let message = format!("there is no environment `{}`", shorten(&key.name));
+            findings.error_help(key.at, Code::UnknownName, message, help);
+            continue;
+        };
+        if let Some((_, tree)) = trees.iter_mut().find(|(name, _)| name.as_str() == app) {
+            tree.overrides.insert(environment.name.clone(), node);
+        }
+    }
+    trees
+}
+
+/// Values for templates.
+pub(crate) fn vars(raw: Option<&Entries<At<Text>>>, findings: &mut Findings<'_>) -> BTreeMap<String, String> {
+    let mut vars = BTreeMap::new();
+    for (key, value) in raw.iter().flat_map(|entries| &entries.0) {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !key.value.0.starts_with(|c: char| c.is_ascii_alphabetic()) || !key.value.0.chars().all(word) {
+            let message = format!("`{}` cannot be used as `vars.NAME`", shorten(&key.value.0));
+            findings.error_help(key.at, Code::BadName, message, "begin with a letter; use letters, digits and _");
+        }
+        vars.insert(key.value.0.clone(), value.value.0.clone());
+    }
+    vars
+}

@@ -1,0 +1,253 @@
+//! One app in one region of one environment at one version: from what it says to what is run.
+
+mod artifact;
+mod checks;
+mod process;
+mod route;
+mod strategy;
+
+use crate::code::Code;
+use crate::diagnostic::Findings;
+use crate::names;
+use crate::raw::{At, Settings, SizeText, SpanText, Text};
+use crate::source::{Place, Sources};
+use crate::spec::{Environment, Spec};
+use crate::template::{Late, Templates};
+use crate::text::{shorten, suggest};
+use deployctl_core::config::{AppConfig, ArtifactSource, LateText, SecretRef};
+use deployctl_core::id::{AppName, EnvName, RegionName, Sha256Hex, Version};
+use deployctl_core::time::Span;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// An app, resolved: everything that makes a release but the bytes of the artifact and of the secrets.
+#[derive(Clone, Debug)]
+pub struct ResolvedApp {
+    /// The app.
+    pub app: AppName,
+    /// Where.
+    pub environment: EnvName,
+    /// Where in the environment.
+    pub region: RegionName,
+    /// At which version: the pinned one, if it pins one.
+    pub version: Version,
+    /// The version that the app pins.
+    pub pinned: Option<Version>,
+    /// How it is run.
+    pub config: AppConfig,
+    /// Where the artifact comes from; none: the command is on the machine already.
+    pub artifact: Option<ArtifactSource>,
+    /// What the artifact's bytes must be.
+    pub artifact_sha256: Option<Sha256Hex>,
+    /// What makes the artifact: program and arguments.
+    pub build: Option<Vec<String>>,
+    /// The secrets that it needs, each once.
+    pub secrets: Vec<SecretRef>,
+    /// How many people must approve a deployment to here.
+    pub approvals: u32,
+    /// The environment in which the artifact must have succeeded before.
+    pub after: Option<EnvName>,
+}
+
+/// What is to be resolved.
+pub(crate) struct Question<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) sources: &'a Sources,
+    pub(crate) environment: &'a Environment,
+    pub(crate) app: &'a AppName,
+    pub(crate) region: &'a RegionName,
+    pub(crate) version: Option<Version>,
+}
+
+/// An app, resolved, with the places of what other apps have to do with.
+pub(crate) struct Answer {
+    pub(crate) app: ResolvedApp,
+    pub(crate) depends_on: Vec<(AppName, Place)>,
+    pub(crate) addresses: Vec<(AppName, Place)>,
+    pub(crate) route_at: Place,
+}
+
+/// What the parts of the conversion share.
+pub(crate) struct Context<'a, 'f> {
+    templates: Templates<'a>,
+    findings: &'f mut Findings<'a>,
+    dir: &'a Path,
+    environment: &'a Environment,
+    secrets: BTreeSet<SecretRef>,
+    /// Where the app's name stands, for what is missing.
+    at: Place,
+}
+
+/// The answer, as far as there is one; it counts only if `findings` has no error.
+pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) -> Option<Answer> {
+    let spec = question.spec;
+    let settings = spec.settings(question.environment, question.app, findings)?;
+    let at = spec.trees.get(question.app)?.at;
+    let (version, pinned) = version(question, &settings, at, findings)?;
+    let mut vars = spec.vars.clone();
+    vars.extend(question.environment.vars.clone());
+    vars.extend(names::vars(settings.vars.as_ref(), findings));
+    let names = [
+        ("version", version.as_str()),
+        ("environment", question.environment.name.as_str()),
+        ("region", question.region.as_str()),
+        ("app", question.app.as_str()),
+        ("project", spec.project.as_str()),
+    ];
+    let templates = Templates::new(question.sources, &spec.apps, &names, &vars);
+    let secrets = BTreeSet::new();
+    let environment = question.environment;
+    let mut cx = Context { templates, findings, dir: &spec.dir, environment, secrets, at };
+    let depends_on = depends_on(question, &settings, &mut cx);
+    let (artifact, artifact_sha256) = artifact::artifact(&settings, &mut cx);
+    let build = artifact::build(&settings, &mut cx);
+    let config = config(&settings, &depends_on, &mut cx)?;
+    let route_at = settings.route.as_ref().map_or(at, |route| route.at);
+    let app = ResolvedApp {
+        app: question.app.clone(),
+        environment: environment.name.clone(),
+        region: question.region.clone(),
+        version,
+        pinned,
+        config,
+        artifact,
+        artifact_sha256,
+        build,
+        secrets: cx.secrets.into_iter().collect(),
+        approvals: environment.approvals,
+        after: environment.after.clone(),
+    };
+    Some(Answer { app, depends_on, addresses: cx.templates.addresses, route_at })
+}
+
+fn version(
+    question: &Question<'_>,
+    settings: &Settings,
+    at: Place,
+    findings: &mut Findings<'_>,
+) -> Option<(Version, Option<Version>)> {
+    if let Some(pin) = &settings.version {
+        return match Version::new(pin.value.0.as_str()) {
+            Ok(version) => Some((version.clone(), Some(version))),
+            Err(why) => {
+                let help = "pin what names one artifact for good, such as `v1.2.0`";
+                findings.error_help(pin.at, Code::Version, why.to_string(), help);
+                None
+            }
+        };
+    }
+    let Some(version) = &question.version else {
+        let message = format!("`{}` needs a version", question.app);
+        findings.error_help(at, Code::Version, message, "say `--version V`, or pin one with `version:`");
+        return None;
+    };
+    Some((version.clone(), None))
+}
+
+fn depends_on(question: &Question<'_>, settings: &Settings, cx: &mut Context<'_, '_>) -> Vec<(AppName, Place)> {
+    let mut found: Vec<(AppName, Place)> = Vec::new();
+    for text in settings.depends_on.iter().flatten() {
+        let name = &text.value.0;
+        match question.spec.apps.iter().find(|app| app.as_str() == name) {
+            Some(app) if found.iter().any(|(known, _)| known == app) => {
+                cx.findings.error(text.at, Code::Contradiction, format!("`{app}` is named twice"));
+            }
+            Some(app) => found.push((app.clone(), text.at)),
+            None => {
+                let others = question.spec.apps.iter().filter(|app| *app != question.app).map(AppName::as_str);
+                let help = suggest(name, others);
+                let message = format!("there is no app `{}` to depend on", shorten(name));
+                cx.findings.error_help(text.at, Code::UnknownName, message, help);
+            }
+        }
+    }
+    found
+}
+
+fn config(settings: &Settings, depends_on: &[(AppName, Place)], cx: &mut Context<'_, '_>) -> Option<AppConfig> {
+    let target = process::target(settings, cx)?;
+    let route = settings.route.as_ref().map(|route| route::route(route, cx));
+    let health = checks::health(settings, cx);
+    let process = process::finish(target, route.is_some(), settings, cx);
+    let instances = strategy::instances(settings, cx);
+    let strategy = strategy::strategy(settings, route.is_some(), cx);
+    let health = checks::with_default(health, process.port, cx);
+    let drain = cx.span(settings.drain.as_ref(), Span::secs(30));
+    let bake = strategy::bake(settings, cx);
+    Some(AppConfig {
+        target: deployctl_core::config::TargetConfig::Process(process),
+        instances,
+        strategy,
+        depends_on: depends_on.iter().map(|(app, _)| app.clone()).collect(),
+        route,
+        health,
+        smoke: checks::smoke(settings, cx),
+        migrate: checks::migrate(settings, cx),
+        hooks: checks::hooks(settings, cx),
+        drain,
+        deadline: cx.span_above_zero(settings.deadline.as_ref(), Span::secs(600)),
+        bake,
+    })
+}
+
+impl Context<'_, '_> {
+    fn plain(&mut self, text: &At<Text>) -> String {
+        self.templates.plain(text, self.findings)
+    }
+
+    fn late(&mut self, text: &At<Text>, late: Late) -> LateText {
+        self.templates.late(text, late, self.findings)
+    }
+
+    /// Program and arguments; at least a program.
+    fn command(&mut self, command: &At<Vec<At<Text>>>, late: Late) -> Vec<LateText> {
+        if command.value.first().is_none_or(|program| program.value.0.trim().is_empty()) {
+            let message = "this command has no program";
+            self.findings.error_help(command.at, Code::BadValue, message, "write `[program, argument, ...]`");
+        }
+        command.value.iter().map(|text| self.late(text, late)).collect()
+    }
+
+    fn span(&mut self, text: Option<&At<SpanText>>, default: Span) -> Span {
+        let Some(text) = text else { return default };
+        match crate::value::span(&text.value.0) {
+            Ok(span) => span,
+            Err(why) => {
+                self.findings.error(text.at, Code::BadValue, why);
+                default
+            }
+        }
+    }
+
+    fn span_above_zero(&mut self, text: Option<&At<SpanText>>, default: Span) -> Span {
+        let span = self.span(text, default);
+        if let (Some(text), true) = (text, span == Span::ms(0)) {
+            self.findings.error(text.at, Code::BadValue, "this cannot be zero");
+        }
+        span
+    }
+
+    fn size(&mut self, text: Option<&At<SizeText>>) -> Option<u64> {
+        let text = text?;
+        match crate::value::size(&text.value.0) {
+            Ok(0) => {
+                self.findings.error(text.at, Code::BadValue, "this cannot be zero");
+                None
+            }
+            Ok(size) => Some(size),
+            Err(why) => {
+                self.findings.error(text.at, Code::BadValue, why);
+                None
+            }
+        }
+    }
+
+    /// A path, absolute, relative ones from the project's directory.
+    fn path(&mut self, text: &At<Text>) -> String {
+        let path = self.plain(text);
+        if path.is_empty() {
+            self.findings.error(text.at, Code::BadValue, "this path is empty");
+        }
+        self.dir.join(path.strip_prefix("./").unwrap_or(&path)).to_string_lossy().into_owned()
+    }
+}

@@ -1,0 +1,227 @@
+//! A specification that was read and checked.
+
+use crate::diagnostic::{Diagnostics, Findings};
+use crate::names;
+use crate::node::Node;
+use crate::raw::{Document, Environment as RawEnvironment, Settings};
+use crate::resolve::{Question, ResolvedApp};
+use crate::source::{Place, Source, Sources};
+use crate::{decode, rules, yaml};
+use deployctl_core::id::{AppName, EnvName, ProjectName, RegionName, Version};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A specification: all of it was read, and every app was resolved once for every environment and region.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The environments, in order of promotion.
+    pub environments: Vec<Environment>,
+    /// What is probably not as wanted.
+    pub warnings: Diagnostics,
+    pub(crate) dir: PathBuf,
+    pub(crate) sources: Sources,
+    pub(crate) apps: Vec<AppName>,
+    pub(crate) trees: BTreeMap<AppName, Tree>,
+    pub(crate) vars: BTreeMap<String, String>,
+}
+
+/// Where apps run.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Its name.
+    pub name: EnvName,
+    /// The environment in which an artifact must have succeeded before.
+    pub after: Option<EnvName>,
+    /// How many people must approve; what cannot ask them must refuse deployments to here.
+    pub approvals: u32,
+    /// Its regions, at least one; `default` where it names none.
+    pub regions: Vec<RegionName>,
+    /// Where the proxy listens; empty: a free loopback port, chosen once and kept.
+    pub listen: Vec<Listen>,
+    pub(crate) vars: BTreeMap<String, String>,
+    pub(crate) defaults: Option<Node>,
+}
+
+/// An address of the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listen {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// What an app says, as trees, before it is laid together for an environment.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree {
+    /// Where its name stands.
+    pub(crate) at: Place,
+    pub(crate) base: Node,
+    pub(crate) overrides: BTreeMap<EnvName, Node>,
+}
+
+impl Spec {
+    /// Reads and checks `sources`, each laid over the one before: maps merge, all else is replaced, `null` takes back.
+    ///
+    /// Relative paths are relative to `dir`, which should be absolute. Pure: reads nothing.
+    pub fn parse(dir: &Path, sources: Vec<Source>) -> Result<Self, Diagnostics> {
+        let sources = Sources(sources);
+        let mut findings = Findings::new(&sources);
+        let spec = read(dir, &sources, &mut findings);
+        let Some(mut spec) = spec.filter(|_| !findings.failed()) else { return Err(findings.finish()) };
+        rules::check(&spec, &mut findings);
+        if findings.failed() {
+            return Err(findings.finish());
+        }
+        spec.warnings = findings.finish();
+        spec.sources = sources;
+        Ok(spec)
+    }
+
+    /// The texts that it was read from, to be kept with a release and read again by [`Spec::parse`].
+    pub fn sources(&self) -> &[Source] {
+        &self.sources.0
+    }
+
+    /// The apps, in the order of the file.
+    pub fn apps(&self) -> &[AppName] {
+        &self.apps
+    }
+
+    /// The project's directory, against which relative paths were resolved.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The environment `name`; an error with the nearest name if there is none.
+    pub fn environment(&self, name: &str) -> Result<&Environment, Diagnostics> {
+        let found = self.environments.iter().find(|environment| environment.name.as_str() == name);
+        found.ok_or_else(|| {
+            names::unknown("environment", name, self.environments.iter().map(|known| known.name.as_str()))
+        })
+    }
+
+    /// The app `name`; an error with the nearest name if there is none.
+    pub fn app(&self, name: &str) -> Result<&AppName, Diagnostics> {
+        let found = self.apps.iter().find(|app| app.as_str() == name);
+        found.ok_or_else(|| names::unknown("app", name, self.apps.iter().map(AppName::as_str)))
+    }
+
+    /// The configuration of `app` in `region` of `environment`, at `version`.
+    ///
+    /// An app that pins a version has that one, whatever `version` is; without either it is an error.
+    pub fn resolve(
+        &self,
+        environment: &EnvName,
+        app: &AppName,
+        region: &RegionName,
+        version: Option<&Version>,
+    ) -> Result<ResolvedApp, Diagnostics> {
+        let environment = self.environment(environment.as_str())?;
+        let app = self.app(app.as_str())?;
+        if !environment.regions.contains(region) {
+            let what = format!("region of `{}`", environment.name);
+            return Err(names::unknown(&what, region.as_str(), environment.regions.iter().map(RegionName::as_str)));
+        }
+        let mut findings = Findings::new(&self.sources);
+        let question =
+            Question { spec: self, sources: &self.sources, environment, app, region, version: version.cloned() };
+        let answer = crate::resolve::resolve(&question, &mut findings);
+        match answer {
+            Some(answer) if !findings.failed() => Ok(answer.app),
+            _ => Err(findings.finish()),
+        }
+    }
+
+    /// The apps so that each comes after those that it depends on in `environment`, else in the order of the file.
+    pub fn order(&self, environment: &EnvName) -> Vec<AppName> {
+        let mut findings = Findings::new(&self.sources);
+        let Ok(environment) = self.environment(environment.as_str()) else { return Vec::new() };
+        let needs = |app: &AppName| -> Vec<AppName> {
+            let settings = self.settings(environment, app, &mut findings);
+            let names = settings.and_then(|settings| settings.depends_on).unwrap_or_default();
+            names.iter().filter_map(|name| AppName::new(name.value.0.as_str()).ok()).collect()
+        };
+        let edges: BTreeMap<&AppName, Vec<AppName>> =
+            self.apps.iter().zip(self.apps.iter().map(needs).collect::<Vec<_>>()).collect();
+        let mut rest: Vec<&AppName> = self.apps.iter().collect();
+        let mut order: Vec<AppName> = Vec::new();
+        while let Some(next) = rest.iter().position(|app| edges[app].iter().all(|need| order.contains(need))) {
+            order.push(rest.remove(next).clone());
+        }
+        order
+    }
+
+    /// What `app` says in `environment`: the environment's defaults, the app, and its overrides, laid together.
+    pub(crate) fn settings(
+        &self,
+        environment: &Environment,
+        app: &AppName,
+        findings: &mut Findings<'_>,
+    ) -> Option<Settings> {
+        let tree = self.trees.get(app)?;
+        let mut node = tree.base.clone();
+        if let Some(defaults) = &environment.defaults {
+            node = crate::merge::lay_over(defaults.clone(), node);
+        }
+        if let Some(over) = tree.overrides.get(&environment.name) {
+            node = crate::merge::lay_over(node, over.clone());
+        }
+        node.at = tree.at;
+        decode::decode(&node, findings)
+    }
+}
+
+/// Everything up to what depends on an environment.
+fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Spec> {
+    let mut whole: Option<Node> = None;
+    for (index, source) in sources.0.iter().enumerate() {
+        let node = yaml::parse(u32::try_from(index).unwrap_or(u32::MAX), source, findings)?;
+        whole = Some(match whole {
+            Some(base) => crate::merge::lay_over(base, node),
+            None => node,
+        });
+    }
+    let mut whole = whole?;
+    let overrides = names::take_overrides(&mut whole);
+    let document: Option<Document> = decode::decode(&whole, findings);
+    for (_, _, _, node) in &overrides {
+        let _: Option<Settings> = decode::decode(node, findings);
+    }
+    let document = document?;
+    let project = names::name(&document.project, findings);
+    let environments = names::environments(&document, &whole, findings);
+    let trees = names::apps(&document, &whole, overrides, &environments, findings);
+    let vars = names::vars(document.vars.as_ref(), findings);
+    if findings.failed() {
+        return None;
+    }
+    let apps = document.apps.0.iter().filter_map(|(name, _)| AppName::new(name.value.0.as_str()).ok()).collect();
+    Some(Spec {
+        project: project?,
+        environments,
+        warnings: Diagnostics::default(),
+        dir: dir.to_path_buf(),
+        sources: sources.clone(),
+        apps,
+        trees,
+        vars,
+    })
+}
+
+/// What an environment says of itself, apart from what others say.
+pub(crate) fn environment(
+    name: EnvName,
+    raw: &RawEnvironment,
+    defaults: Option<Node>,
+    findings: &mut Findings<'_>,
+) -> Environment {
+    let regions = names::regions(raw, findings);
+    let listen = names::listen(raw, findings);
+    let after = raw.after.as_ref().and_then(|after| names::name(after, findings));
+    let approvals = raw.approvals.as_ref().map_or(0, |approvals| approvals.value);
+    Environment { name, after, approvals, regions, listen, vars: names::vars(raw.vars.as_ref(), findings), defaults }
+}

@@ -1,0 +1,5 @@
+//! Tests of the specification as its users see it.
+
+mod it {
+    mod golden;
+}
