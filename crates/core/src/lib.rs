@@ -4,6 +4,7 @@
 //! network, and knows no async runtime: time is passed in, effects are described and carried out elsewhere.
 
 pub mod analysis;
+pub mod ask;
 pub mod config;
 pub mod deployment;
 pub mod desired;
@@ -16,9 +17,11 @@ pub mod journal;
 pub mod ops;
 pub mod plan;
 pub mod planner;
+pub mod ports;
 pub mod release;
 pub mod route;
 pub mod scope;
 pub mod strategy;
 pub mod time;
 pub mod versions;
+pub mod view;

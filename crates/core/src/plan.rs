@@ -46,6 +46,8 @@ pub struct Pin {
     pub deployment: DeploymentId,
     /// When it became current; when it was planned, in a plan.
     pub at: Millis,
+    /// The blob with the specification that it was resolved from, for `promote`.
+    pub spec: Option<Sha256Hex>,
 }
 
 /// Several legs, walked in order, turned back in reverse.

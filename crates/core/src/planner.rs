@@ -35,6 +35,8 @@ pub enum Wish<'a> {
         release: &'a Release,
         /// Whether its migration ran in this environment already.
         migrated: bool,
+        /// The blob with the specification that it was resolved from.
+        spec: Option<Sha256Hex>,
     },
     /// Go back to what was current before.
     Rollback {
@@ -63,7 +65,7 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
         .map(|(pin, config)| Side { pin: pin.clone(), config: config.clone() });
     let pin = |revision: Revision, pin: &Pin| Pin { revision, deployment: deployment.clone(), at: now, ..pin.clone() };
     let (to, keep) = match wish {
-        Wish::Deploy { release, .. } => {
+        Wish::Deploy { release, spec, .. } => {
             let id = release.id();
             let same = state.current.as_ref().filter(|c| c.revision.release == id);
             if same.is_some() && state.is_whole() && place.healthy {
@@ -76,6 +78,7 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
                 artifact: release.artifact.as_ref().map(|a| a.sha256.clone()),
                 deployment: deployment.clone(),
                 at: now,
+                spec: spec.clone(),
             };
             (Some(Side { pin, config: release.config.clone() }), state.stack.len() - usize::from(same.is_some()))
         }

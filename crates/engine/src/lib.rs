@@ -1,1 +1,107 @@
-//! .
+//! The engine: opens deployments, walks them, keeps what is current running, answers questions.
+//!
+//! Decisions are `core`'s; this crate carries them out over the ports and writes the journal. It knows no process,
+//! container, database or socket.
+
+mod close;
+mod garbage;
+mod keep;
+mod ledger;
+mod maintenance;
+mod open;
+mod prepare;
+mod progress;
+mod query;
+mod rollback;
+mod simple;
+mod steer;
+mod walk;
+mod weigh;
+
+pub use query::Found;
+
+use deployctl_core::driver::Driver;
+use deployctl_core::id::{DeploymentId, OwnerId, Scope, Sha256Hex};
+use deployctl_core::journal::{Blobs, Journal};
+use deployctl_core::ports::{Artifacts, Clock, Vault};
+use deployctl_core::view;
+use ledger::Ledger;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, RwLock, watch};
+
+/// Everything that an engine works with.
+pub struct Ports {
+    /// The truth.
+    pub journal: Arc<dyn Journal>,
+    /// Releases and specifications.
+    pub blobs: Arc<dyn Blobs>,
+    /// The target.
+    pub driver: Arc<dyn Driver>,
+    /// Artifacts.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// Secrets and signatures.
+    pub vault: Arc<dyn Vault>,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids of deployments: unique, rising with time.
+    pub ids: Arc<dyn Fn() -> DeploymentId + Send + Sync>,
+    /// This engine; new at every start.
+    pub owner: OwnerId,
+    /// The digests of artifacts that instances use now.
+    pub in_use: Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, Vec<Sha256Hex>> + Send + Sync>,
+}
+
+/// An engine.
+pub struct Engine {
+    ports: Ports,
+    ledger: Ledger,
+    /// One driver of a scope at a time: its walk, or the keeper of what rests there.
+    driving: Mutex<HashMap<Scope, Arc<tokio::sync::Mutex<()>>>>,
+    /// Wakes the walk of a deployment.
+    nudges: Mutex<HashMap<DeploymentId, Arc<Notify>>>,
+    /// Wakes all keepers, after a change of what rests.
+    rest_changed: watch::Sender<u64>,
+    /// Live views of open deployments.
+    live: Mutex<HashMap<DeploymentId, watch::Sender<view::Deployment>>>,
+    /// Held for reading while something is prepared whose artifact no scope refers to yet.
+    collecting: RwLock<()>,
+}
+
+impl Engine {
+    /// An engine over these ports. Call [`Engine::recover`] next.
+    pub fn new(ports: Ports) -> Arc<Self> {
+        let ledger = Ledger::new(ports.journal.clone());
+        Arc::new(Self {
+            ports,
+            ledger,
+            driving: Mutex::default(),
+            nudges: Mutex::default(),
+            rest_changed: watch::Sender::new(0),
+            live: Mutex::default(),
+            collecting: RwLock::default(),
+        })
+    }
+
+    fn driving(&self, scope: &Scope) -> Arc<tokio::sync::Mutex<()>> {
+        lock(&self.driving).entry(scope.clone()).or_default().clone()
+    }
+
+    fn nudge(&self, id: &DeploymentId) -> Arc<Notify> {
+        lock(&self.nudges).entry(id.clone()).or_default().clone()
+    }
+
+    fn wake_keepers(&self) {
+        self.rest_changed.send_modify(|n| *n += 1);
+    }
+
+    /// Whether nothing runs, nothing is under way and nothing has to be watched: the engine may leave.
+    pub fn is_idle(&self) -> bool {
+        self.ledger.is_idle()
+    }
+}
+
+/// A lock that a panic elsewhere does not take away.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

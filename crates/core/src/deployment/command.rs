@@ -5,7 +5,8 @@ use super::{Deployment, Event};
 use crate::time::Millis;
 
 /// What a person asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Stop and go back.
     Cancel,

@@ -3,6 +3,7 @@
 //! Nothing here waits or acts. [`evolve`] folds events, [`next`] says what is due, [`step`](step::step) weighs what was
 //! seen at a waypoint, [`command`](command::command) answers people.
 
+pub mod closing;
 pub mod command;
 pub mod evolve;
 pub mod next;

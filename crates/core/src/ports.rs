@@ -1,0 +1,43 @@
+//! The remaining ports: time, artifacts, secrets at rest.
+
+use crate::config::{Artifact, ArtifactSource, SecretRef};
+use crate::fault::Fault;
+use crate::id::Sha256Hex;
+use crate::instance::SecretValues;
+use crate::time::Millis;
+use async_trait::async_trait;
+
+/// The time of day. For people and due times; decides nothing about who owns what.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Millis;
+}
+
+/// Artifacts, kept by their digest.
+#[async_trait]
+pub trait Artifacts: Send + Sync {
+    /// Fetches, checks and keeps an artifact. A fault of kind `Spec` means that the source is missing or wrong, of kind
+    /// `Platform` that it cannot be reached now or that there is no room.
+    async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, Fault>;
+    /// Whether an artifact is kept, unpacked.
+    async fn has(&self, artifact: &Artifact) -> Result<bool, Fault>;
+    /// Forgets everything but these.
+    async fn retain(&self, keep: &[Sha256Hex]) -> Result<(), Fault>;
+}
+
+/// Secrets at rest: sealed, one set per release. And signatures with the state's own key.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// A keyed digest, from which no value can be read.
+    fn digest(&self, reference: &SecretRef, value: &[u8]) -> Sha256Hex;
+    /// Seals the values of a release, durably.
+    async fn seal(&self, release: &Sha256Hex, values: &SecretValues) -> Result<(), Fault>;
+    /// Whether the values of a release are kept.
+    async fn has(&self, release: &Sha256Hex) -> Result<bool, Fault>;
+    /// Forgets everything but these releases' values.
+    async fn retain(&self, keep: &[Sha256Hex]) -> Result<(), Fault>;
+    /// A signature over `bytes`, in hex.
+    fn sign(&self, bytes: &[u8]) -> String;
+    /// Whether `signature` is ours over `bytes`.
+    fn is_ours(&self, bytes: &[u8], signature: &str) -> bool;
+}

@@ -1,0 +1,30 @@
+//! The maintenance page, on or off.
+
+use crate::Engine;
+use crate::ledger::Entries;
+use deployctl_core::ask::{Maintenance, Refused};
+use deployctl_core::scope::Event;
+
+impl Engine {
+    /// Turns the maintenance page on or off; it is in effect when this returns, unless the target is in trouble, which
+    /// the keeper then goes on mending.
+    pub async fn maintenance(&self, ask: &Maintenance) -> Result<Vec<String>, Refused> {
+        let mut changed = Vec::new();
+        for scope in self.selected(&ask.place)? {
+            let fold = self.ledger.scope(&scope).await?;
+            if fold.state.maintenance == ask.on {
+                continue;
+            }
+            let entries = Entries {
+                scopes: vec![(scope.clone(), fold.seq, vec![Event::Maintenance { on: ask.on }])],
+                fences: vec![(scope.clone(), fold.state.fence)],
+                ..Entries::default()
+            };
+            self.ledger.append(entries, self.ports.clock.now(), &ask.by.actor).await?;
+            self.keep_now(&scope).await;
+            changed.push(scope.app.to_string());
+        }
+        self.wake_keepers();
+        Ok(changed)
+    }
+}

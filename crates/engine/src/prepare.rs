@@ -1,0 +1,367 @@
+//! From what a client asks to a plan: artifacts, versions, releases, policy; and the deployment of it.
+
+use crate::Engine;
+use crate::ledger::json;
+use crate::open::stale;
+use deployctl_core::ask::{Answer, Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
+use deployctl_core::config::{AppConfig, Artifact};
+use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::{EnvName, Scope, Sha256Hex};
+use deployctl_core::instance::SecretValues;
+use deployctl_core::journal::{NewEntry, Seq, Write};
+use deployctl_core::plan::{Action, PLAN_FORMAT, Plan};
+use deployctl_core::planner::{self, Place, Wish};
+use deployctl_core::release::Release;
+use deployctl_core::scope::State;
+use deployctl_core::versions::{self, Known};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a deploy would do, ready to be opened.
+pub(crate) struct Prepared {
+    pub(crate) plan: Option<Plan>,
+    pub(crate) releases: Vec<Release>,
+    learned: Vec<Write>,
+}
+
+/// A scope's state with what the planner needs of it, owned.
+pub(crate) struct Standing {
+    pub(crate) scope: Scope,
+    pub(crate) state: State,
+    pub(crate) seq: Seq,
+    pub(crate) current: Option<AppConfig>,
+    pub(crate) healthy: bool,
+}
+
+impl Standing {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            scope: &self.scope,
+            state: &self.state,
+            seq: self.seq,
+            current: self.current.as_ref(),
+            healthy: self.healthy,
+        }
+    }
+}
+
+impl Engine {
+    /// What a deploy would do: signed, to be kept in a file; none if there is nothing to do.
+    pub async fn plan(self: &Arc<Self>, ask: &Deploy) -> Result<Option<SavedPlan>, Refused> {
+        let _collecting = self.collecting.read().await;
+        let prepared = self.prepare(ask).await?;
+        let Some(plan) = prepared.plan else { return Ok(None) };
+        let mut saved = SavedPlan { plan, releases: prepared.releases, signature: String::new() };
+        saved.signature = self.ports.vault.sign(&signed_bytes(&saved));
+        Ok(Some(saved))
+    }
+
+    /// Deploys. Returns once the deployment is durably accepted.
+    pub async fn deploy(self: &Arc<Self>, ask: &Deploy) -> Result<Answer, Refused> {
+        let _collecting = self.collecting.read().await;
+        let prepared = match &ask.plan {
+            None => self.prepare(ask).await?,
+            Some(text) => self.saved(ask, text).await?,
+        };
+        let Some(plan) = prepared.plan else {
+            return Ok(Answer::Nothing { why: "it is current and healthy already; nothing was changed".into() });
+        };
+        self.keep_releases(&prepared.releases, ask).await?;
+        let changes = changes(&plan);
+        let id = self.open(plan, &ask.by, prepared.learned).await?;
+        Ok(Answer::Deployment { id, changes })
+    }
+
+    async fn prepare(&self, ask: &Deploy) -> Result<Prepared, Refused> {
+        if ask.approvals > 0 {
+            let message =
+                format!("this environment wants {} approvals, and there is no server to give them to", ask.approvals);
+            return Err(Refused::new(RefusedKind::Denied, "approval-needed", message).hint(
+                "nothing was changed; approvals need `deployctl serve`, or take `approvals` out of the environment",
+            ));
+        }
+        let (mut releases, mut learned, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        for leg in &ask.legs {
+            if let Some(why) = planner::refusal(&leg.config, self.ports.driver.capabilities()) {
+                let message = format!("{}: {why}", leg.scope.app);
+                return Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message));
+            }
+            releases.push(self.release(leg, &mut learned).await?);
+            known.push(self.known(&leg.scope).await?);
+        }
+        for (leg, release) in ask.legs.iter().zip(&releases) {
+            self.check_after(ask.after.as_ref(), leg, release).await?;
+        }
+        let spec = ask.spec.as_ref().map(|text| Sha256Hex::of(text.as_bytes()));
+        let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
+        let mut legs = Vec::new();
+        for ((known, release), leg) in known.iter().zip(&releases).zip(&ask.legs) {
+            let migrated = self.is_migrated(&leg.scope, release);
+            let wish = Wish::Deploy { release, migrated, spec: spec.clone() };
+            legs.extend(planner::leg(&known.place(), &wish, &id, now));
+        }
+        once_per_environment(&mut legs);
+        let changed: Vec<_> =
+            known.iter().filter(|k| legs.iter().any(|l| l.scope == k.scope)).map(Standing::place).collect();
+        let plan = planner::plan(id, Action::Deploy, legs, &changed);
+        let releases = releases
+            .into_iter()
+            .zip(&ask.legs)
+            .filter(|(_, leg)| plan.as_ref().is_some_and(|p| p.legs.iter().any(|l| l.scope == leg.scope)))
+            .map(|(release, _)| release)
+            .collect();
+        Ok(Prepared { plan, releases, learned })
+    }
+
+    async fn release(&self, leg: &DeployLeg, learned: &mut Vec<Write>) -> Result<Release, Refused> {
+        let (artifact, built_here) = match &leg.artifact {
+            None if leg.built_here => (None, true),
+            None => self.known_artifact(leg).await?,
+            Some(_) => self.artifact(leg, learned).await?,
+        };
+        let secrets = leg.secrets.iter().map(|(r, value)| (r.clone(), self.ports.vault.digest(r, &value.0))).collect();
+        Ok(Release {
+            project: leg.scope.project.clone(),
+            environment: leg.scope.environment.clone(),
+            region: leg.scope.region.clone(),
+            app: leg.scope.app.clone(),
+            version: leg.version.clone(),
+            artifact,
+            config: leg.config.clone(),
+            secrets,
+            built_here,
+        })
+    }
+
+    /// Where no source is given (`promote`), the version must be known.
+    async fn known_artifact(&self, leg: &DeployLeg) -> Result<(Option<Artifact>, bool), Refused> {
+        let (known, _) = self.versions(&leg.scope).await?;
+        Ok(known.0.get(&leg.version).map_or((None, false), |(artifact, here)| (Some(artifact.clone()), *here)))
+    }
+
+    async fn artifact(&self, leg: &DeployLeg, learned: &mut Vec<Write>) -> Result<(Option<Artifact>, bool), Refused> {
+        let Some(source) = &leg.artifact else { return Ok((None, false)) };
+        let (known, seq) = self.versions(&leg.scope).await?;
+        let before = known.0.get(&leg.version);
+        match self.ports.artifacts.ingest(source, leg.sha256.as_ref()).await {
+            Ok(found) => {
+                if let Some((artifact, _)) = before.filter(|(artifact, _)| artifact.sha256 != found.sha256) {
+                    return Err(other_bytes(leg, artifact, &found));
+                }
+                if before.is_none() {
+                    self.learn(leg, &found, seq, learned);
+                }
+                Ok((Some(found), before.map_or(leg.built_here, |(_, here)| *here)))
+            }
+            // A known version needs no source: its bytes are kept here.
+            Err(fault) => match before {
+                Some((artifact, here)) if self.ports.artifacts.has(artifact).await? => {
+                    Ok((Some(artifact.clone()), *here))
+                }
+                _ => Err(no_artifact(leg, fault)),
+            },
+        }
+    }
+
+    fn learn(&self, leg: &DeployLeg, found: &Artifact, seq: Seq, learned: &mut Vec<Write>) {
+        let stream = versions::stream(&leg.scope.project, &leg.scope.app);
+        if learned.iter().any(|write| write.stream == stream) {
+            return;
+        }
+        let event = versions::Event::VersionKnown {
+            version: leg.version.clone(),
+            artifact: found.clone(),
+            built_here: leg.built_here,
+        };
+        let entry = NewEntry { at: self.ports.clock.now(), actor: "deployctl".into(), event: json(&event) };
+        learned.push(Write { stream, expected: seq, entries: vec![entry] });
+    }
+
+    /// What is known of an app's versions, and where the stream stands.
+    pub(crate) async fn versions(&self, scope: &Scope) -> Result<(Known, Seq), Refused> {
+        let stream = versions::stream(&scope.project, &scope.app);
+        let (mut known, mut seq) = (Known::default(), Seq(0));
+        loop {
+            let page = self.ports.journal.read(&stream, seq, 1_000).await?;
+            for entry in &page {
+                known.evolve(&crate::ledger::parse(entry)?);
+                seq = entry.seq;
+            }
+            if page.len() < 1_000 {
+                return Ok((known, seq));
+            }
+        }
+    }
+
+    /// `after:` of an environment holds for the artifact, whatever its version is called.
+    async fn check_after(&self, after: Option<&EnvName>, leg: &DeployLeg, release: &Release) -> Result<(), Refused> {
+        let Some(after) = after else { return Ok(()) };
+        let wanted = release.artifact.as_ref().map(|a| &a.sha256);
+        let passed = self.ledger.known_scopes().into_iter().any(|(scope, fold)| {
+            let there = scope.project == leg.scope.project && scope.app == leg.scope.app && scope.environment == *after;
+            there
+                && fold.state.recent.iter().any(|pin| match wanted {
+                    Some(sha256) => pin.artifact.as_ref() == Some(sha256),
+                    None => pin.version == leg.version,
+                })
+        });
+        if passed {
+            return Ok(());
+        }
+        let (env, app, version) = (&leg.scope.environment, &leg.scope.app, &leg.version);
+        let message =
+            format!("{env} takes only what has succeeded in {after}, and {app} {version} has not (by its artifact)");
+        Err(Refused::new(RefusedKind::Denied, "not-promoted", message)
+            .hint(format!("nothing was changed; deploy it to {after} first: deployctl deploy --env {after} --app {app} --version {version}")))
+    }
+
+    fn is_migrated(&self, scope: &Scope, release: &Release) -> bool {
+        let Some(_) = &release.config.migrate else { return true };
+        let same_place =
+            |s: &Scope| s.project == scope.project && s.environment == scope.environment && s.app == scope.app;
+        let version = &release.version;
+        self.ledger.known_scopes().iter().filter(|(s, _)| same_place(s)).any(|(_, fold)| {
+            let pins = fold.state.stack.iter().chain(&fold.state.recent).chain(&fold.state.current);
+            let mine: Vec<_> = pins.filter(|p| p.version == *version).map(|p| &p.revision.release).collect();
+            fold.state.migrations.iter().any(|(r, _)| *r == release.id() || mine.contains(&r))
+        })
+    }
+
+    pub(crate) async fn known(&self, scope: &Scope) -> Result<Standing, Refused> {
+        let fold = self.ledger.scope(scope).await?;
+        let state = fold.state.clone();
+        if let Some(open) = &state.open {
+            return Err(crate::open::held(scope, open));
+        }
+        let current = match &state.current {
+            Some(pin) => Some(self.stored(&pin.revision.release).await?.config.clone()),
+            None => None,
+        };
+        let healthy = match (&state.current, &current) {
+            (Some(pin), Some(config)) => {
+                let observed = self.ports.driver.observe(scope).await?;
+                observed.ready(&pin.revision) >= config.instances
+            }
+            _ => true,
+        };
+        Ok(Standing { scope: scope.clone(), state, seq: fold.seq, current, healthy })
+    }
+
+    /// A release from the blobs.
+    pub(crate) async fn stored(&self, id: &Sha256Hex) -> Result<Arc<Release>, Refused> {
+        let bytes = self.ports.blobs.get(id).await?;
+        let release = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        release.map(Arc::new).ok_or_else(|| {
+            let message = format!("the release {} is not kept any more", id.short());
+            Refused::new(RefusedKind::Internal, "release-lost", message).hint("deploy a version anew")
+        })
+    }
+
+    async fn keep_releases(&self, releases: &[Release], ask: &Deploy) -> Result<(), Refused> {
+        for release in releases {
+            let id = self.ports.blobs.put(release.bytes()).await?;
+            let leg = ask.legs.iter().find(|leg| leg.scope.app == release.app && leg.scope.region == release.region);
+            let values =
+                leg.map(|leg| leg.secrets.iter().map(|(r, v)| (r.clone(), v.0.clone())).collect::<BTreeMap<_, _>>());
+            if let Some(values) = values.filter(|values| !values.is_empty()) {
+                self.ports.vault.seal(&id, &SecretValues(values)).await?;
+            }
+        }
+        if let Some(spec) = &ask.spec {
+            self.ports.blobs.put(spec.clone().into_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// A saved plan, exactly. Staleness is looked at first, then the signature.
+    async fn saved(&self, ask: &Deploy, text: &str) -> Result<Prepared, Refused> {
+        let saved: SavedPlan = serde_json::from_str(text).map_err(|e| altered(&format!("it cannot be read: {e}")))?;
+        if saved.plan.format != PLAN_FORMAT {
+            return Err(altered("it is of another form than this build writes"));
+        }
+        for leg in &saved.plan.legs {
+            let fold = self.ledger.scope(&leg.scope).await?;
+            let basis = saved.plan.basis.iter().find(|basis| basis.stream == leg.scope.stream());
+            if basis.is_some_and(|basis| basis.seq < fold.seq) {
+                return Err(stale(&leg.scope));
+            }
+        }
+        if !self.ports.vault.is_ours(&signed_bytes(&saved), &saved.signature) {
+            return Err(altered("its signature does not fit"));
+        }
+        let mut learned = Vec::new();
+        for release in &saved.releases {
+            let Some(leg) =
+                ask.legs.iter().find(|leg| leg.scope.app == release.app && leg.scope.region == release.region)
+            else {
+                let message =
+                    format!("the plan is for {} in {}, not for what was asked", release.app, release.environment);
+                return Err(Refused::new(RefusedKind::Usage, "plan-other", message));
+            };
+            let now = self.release(leg, &mut learned).await?;
+            if now != *release {
+                let message = format!("the plan is stale: {} would not be the same release now", release.app);
+                return Err(Refused::new(RefusedKind::Conflict, "plan-stale", message)
+                    .hint("nothing was changed; make a new plan with `deployctl plan`"));
+            }
+        }
+        Ok(Prepared { plan: Some(saved.plan), releases: saved.releases, learned })
+    }
+}
+
+fn signed_bytes(saved: &SavedPlan) -> Vec<u8> {
+    let mut bytes = json(&saved.plan).into_bytes();
+    for release in &saved.releases {
+        bytes.push(b'\n');
+        bytes.extend(release.bytes());
+    }
+    bytes
+}
+
+fn altered(why: &str) -> Refused {
+    Refused::new(RefusedKind::Usage, "plan-altered", format!("the plan file was altered or is of another state: {why}"))
+        .hint("nothing was changed; make a new plan with `deployctl plan`")
+}
+
+fn other_bytes(leg: &DeployLeg, known: &Artifact, found: &Artifact) -> Refused {
+    let (app, version) = (&leg.scope.app, &leg.version);
+    let message = format!(
+        "{app} {version} is known as sha256 {}, but its artifact now has sha256 {}",
+        known.sha256.short(),
+        found.sha256.short()
+    );
+    Refused::new(RefusedKind::Usage, "version-changed", message)
+        .hint("a version names one artifact for good: give the new bytes a new version; nothing was changed")
+}
+
+fn no_artifact(leg: &DeployLeg, fault: Fault) -> Refused {
+    let kind = match fault.kind {
+        FaultKind::Spec => RefusedKind::Usage,
+        FaultKind::Denied => RefusedKind::Denied,
+        _ => RefusedKind::Unreachable,
+    };
+    let message = format!("no artifact for {} {}: {}", leg.scope.app, leg.version, fault.message);
+    Refused { hint: fault.hint, ..Refused::new(kind, "artifact-missing", message) }
+}
+
+/// A migration runs once per release and environment: with the first region.
+fn once_per_environment(legs: &mut [deployctl_core::plan::Leg]) {
+    use deployctl_core::desired::{Gate, JobKind};
+    let mut seen = std::collections::BTreeSet::new();
+    for leg in legs {
+        if leg.migration.is_some() && !seen.insert((leg.scope.environment.clone(), leg.scope.app.clone())) {
+            leg.migration = None;
+            for waypoint in &mut leg.path {
+                waypoint.gates.retain(|gate| !matches!(gate, Gate::Job(job) if job.what == JobKind::Migrate));
+            }
+        }
+    }
+}
+
+/// What a plan changes, a line per leg.
+pub(crate) fn changes(plan: &Plan) -> Vec<String> {
+    let version = |side: &Option<deployctl_core::plan::Side>| {
+        side.as_ref().map_or_else(|| "nothing".to_owned(), |side| side.pin.version.to_string())
+    };
+    plan.legs.iter().map(|leg| format!("{}: {} -> {}", leg.scope.app, version(&leg.from), version(&leg.to))).collect()
+}

@@ -1,0 +1,138 @@
+//! Going back: to what was current before, or to a retained version.
+
+use crate::Engine;
+use crate::prepare::{Standing, changes};
+use deployctl_core::ask::{Answer, Refused, RefusedKind, Rollback};
+use deployctl_core::deployment::command::Command;
+use deployctl_core::id::{DeploymentId, Scope, Sha256Hex};
+use deployctl_core::plan::{Action, Leg, Pin};
+use deployctl_core::planner::{self, Wish};
+use deployctl_core::scope::State;
+use std::sync::Arc;
+
+/// Where a scope goes back to.
+struct Target {
+    keep: usize,
+    pin: Pin,
+    undo: Vec<Sha256Hex>,
+}
+
+impl Engine {
+    /// Goes back. A deployment that is under way in any of the scopes is cancelled instead, which turns it back.
+    pub async fn rollback(self: &Arc<Self>, ask: &Rollback) -> Result<Answer, Refused> {
+        let scopes = self.selected(&ask.place)?;
+        for scope in &scopes {
+            let fold = self.ledger.scope(scope).await?;
+            if let Some(from) = &ask.from
+                && fold.state.current.as_ref().map(|pin| &pin.version) != Some(from)
+            {
+                let now = fold.state.current.as_ref().map_or("nothing".to_owned(), |pin| pin.version.to_string());
+                let message = format!("{} in {} is at {now}, not at {from}", scope.app, scope.environment);
+                return Err(Refused::new(RefusedKind::Denied, "not-current", message).hint("nothing was changed"));
+            }
+            if let Some(open) = &fold.state.open {
+                let id = open.opened.deployment.clone();
+                return self.turn_back_running(&id, ask).await;
+            }
+        }
+        let scopes = if ask.place.app.is_none() { self.last_together(scopes).await? } else { scopes };
+        let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
+        let (mut legs, mut standing, mut why) = (Vec::<Leg>::new(), Vec::new(), None);
+        for scope in scopes {
+            let here = self.known(&scope).await?;
+            match self.target(&here, ask)? {
+                Err(nothing) => why = Some(nothing),
+                Ok(target) => {
+                    let config = self.stored(&target.pin.revision.release).await?.config.clone();
+                    let wish =
+                        Wish::Rollback { pin: &target.pin, config: &config, keep: target.keep, undo: target.undo };
+                    legs.extend(planner::leg(&here.place(), &wish, &id, now));
+                    standing.push(here);
+                }
+            }
+        }
+        // What came up first goes back last.
+        legs.reverse();
+        let places: Vec<_> = standing.iter().map(Standing::place).collect();
+        let Some(plan) = planner::plan(id, Action::Rollback, legs, &places) else {
+            return Ok(Answer::Nothing { why: why.unwrap_or_else(|| "there is nothing to undo".into()) });
+        };
+        let changes = changes(&plan);
+        let id = self.open(plan, &ask.by, Vec::new()).await?;
+        Ok(Answer::Deployment { id, changes })
+    }
+
+    async fn turn_back_running(self: &Arc<Self>, id: &DeploymentId, ask: &Rollback) -> Result<Answer, Refused> {
+        let fold = self.ledger.deployment(id).await?;
+        let changes = fold.state.as_ref().map(|d| changes(&d.plan)).unwrap_or_default();
+        match self.steer(id, Command::Cancel, &ask.by).await {
+            Ok(()) => {}
+            Err(refused) if refused.code == "goes-back" => {}
+            Err(refused) => return Err(refused),
+        }
+        let changes = changes.into_iter().map(|change| format!("{change} is cancelled and turned back")).collect();
+        Ok(Answer::Deployment { id: id.clone(), changes })
+    }
+
+    /// For `--all`: the scopes that the newest deployment in effect changed.
+    async fn last_together(&self, scopes: Vec<Scope>) -> Result<Vec<Scope>, Refused> {
+        let mut states = Vec::new();
+        for scope in scopes {
+            let fold = self.ledger.scope(&scope).await?;
+            states.push((scope, fold));
+        }
+        let newest = states.iter().filter_map(|(_, fold)| fold.state.last.as_ref()).max_by_key(|last| last.ended_at);
+        let Some(newest) = newest.map(|last| last.opened.deployment.clone()) else { return Ok(Vec::new()) };
+        let together = |state: &State| state.last.as_ref().is_some_and(|last| last.opened.deployment == newest);
+        Ok(states.into_iter().filter(|(_, fold)| together(&fold.state)).map(|(scope, _)| scope).collect())
+    }
+
+    /// Where to; or why there is nothing to do.
+    fn target(&self, here: &Standing, ask: &Rollback) -> Result<Result<Target, String>, Refused> {
+        let (scope, state) = (&here.scope, &here.state);
+        let place = format!("{} in {}", scope.app, scope.environment);
+        let found = match &ask.version {
+            Some(version) => {
+                let current = state.current.as_ref().is_some_and(|pin| pin.version == *version);
+                if current && state.is_whole() {
+                    return Ok(Err(format!("{place} is at {version} already; nothing was changed")));
+                }
+                state.retained(version).ok_or_else(|| not_retained(&place, version.as_str(), state))?
+            }
+            None if state.last_was_turned_back() => {
+                return Ok(Err(format!(
+                    "the last deployment of {place} was turned back already: nothing is left to undo"
+                )));
+            }
+            None => state.undo_target().ok_or_else(|| {
+                let message = format!("{place} has nothing to go back to: no earlier release succeeded here");
+                Refused::new(RefusedKind::Denied, "nothing-before", message)
+                    .hint("nothing was changed; `deployctl history` lists what ran, `deployctl down` stops it")
+            })?,
+        };
+        let (keep, pin) = (found.0, found.1.clone());
+        let left = state.migrations_above(keep);
+        if let Some((release, _)) = left.iter().find(|(_, irreversible)| *irreversible)
+            && !ask.across_migration
+        {
+            let message = format!(
+                "going back to {} of {place} leaves data behind that the migration of release {} changed for good",
+                pin.version,
+                release.short()
+            );
+            return Err(Refused::new(RefusedKind::Denied, "across-migration", message).hint(
+                "nothing was changed; if the older release works with the migrated data, say --across-migration",
+            ));
+        }
+        let undo =
+            left.into_iter().filter(|(_, irreversible)| !irreversible).map(|(release, _)| release.clone()).collect();
+        Ok(Ok(Target { keep, pin, undo }))
+    }
+}
+
+fn not_retained(place: &str, version: &str, state: &State) -> Refused {
+    let kept: Vec<_> = state.recent.iter().map(|pin| pin.version.to_string()).collect();
+    let message = format!("{version} is not among the retained releases of {place}");
+    let hint = if kept.is_empty() { "none is retained".to_owned() } else { format!("retained: {}", kept.join(", ")) };
+    Refused::new(RefusedKind::Denied, "not-retained", message).hint(hint)
+}

@@ -1,0 +1,57 @@
+//! `restart` and `down`: deployments without a new release.
+
+use crate::Engine;
+use crate::prepare::{Standing, changes};
+use deployctl_core::ask::{Answer, Refused, RefusedKind, Selection, Simple};
+use deployctl_core::id::Scope;
+use deployctl_core::plan::Action;
+use deployctl_core::planner::{self, Wish};
+use std::sync::Arc;
+
+impl Engine {
+    /// Replaces the instances of what is current by new ones, by the app's own strategy.
+    pub async fn restart(self: &Arc<Self>, ask: &Simple) -> Result<Answer, Refused> {
+        self.simple(ask, Action::Restart, &Wish::Restart, "nothing is current here").await
+    }
+
+    /// Stops everything; data and releases stay.
+    pub async fn down(self: &Arc<Self>, ask: &Simple) -> Result<Answer, Refused> {
+        self.simple(ask, Action::Down, &Wish::Down, "nothing runs here").await
+    }
+
+    async fn simple(
+        self: &Arc<Self>,
+        ask: &Simple,
+        action: Action,
+        wish: &Wish<'_>,
+        nothing: &str,
+    ) -> Result<Answer, Refused> {
+        let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
+        let mut standing = Vec::new();
+        for scope in self.selected(&ask.place)? {
+            standing.push(self.known(&scope).await?);
+        }
+        let legs: Vec<_> = standing.iter().filter_map(|here| planner::leg(&here.place(), wish, &id, now)).collect();
+        let places: Vec<_> = standing.iter().map(Standing::place).collect();
+        let Some(plan) = planner::plan(id, action, legs, &places) else {
+            return Ok(Answer::Nothing { why: nothing.into() });
+        };
+        let changes = changes(&plan);
+        let id = self.open(plan, &ask.by, Vec::new()).await?;
+        Ok(Answer::Deployment { id, changes })
+    }
+
+    /// The scopes of a selection; refused if there is none.
+    pub(crate) fn selected(&self, place: &Selection) -> Result<Vec<Scope>, Refused> {
+        let all = self.ledger.known_scopes();
+        let found: Vec<Scope> = all.into_iter().map(|(scope, _)| scope).filter(|scope| place.has(scope)).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let app = place.app.as_ref().map_or("no app".to_owned(), |app| format!("`{app}`"));
+        let env = place.environment.as_ref().map_or("any environment".to_owned(), |env| format!("`{env}`"));
+        let message = format!("{app} was never deployed to {env}");
+        Err(Refused::new(RefusedKind::Denied, "never-deployed", message)
+            .hint("nothing was changed; `deployctl list` shows what runs where"))
+    }
+}
