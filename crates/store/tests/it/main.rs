@@ -1,0 +1,3 @@
+//! The journals and the blobs from outside.
+
+mod suite;
