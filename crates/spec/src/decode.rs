@@ -29,7 +29,9 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node, findings: &mut Findings<'
     let mut failed = false;
     for _ in 0..ROUNDS_MAX {
         let result = T::deserialize(Decoder { node, skipped: &skipped });
-        for error in skipped.unknown.take() {
+        let unknown = skipped.unknown.take();
+        let misspelt = !unknown.is_empty();
+        for error in unknown {
             failed = true;
             error.report(findings);
         }
@@ -38,7 +40,10 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node, findings: &mut Findings<'
             Err(error) => {
                 failed = true;
                 let entry = error.entry;
-                error.report(findings);
+                // What is missing is most likely what is misspelt.
+                if error.code != Code::MissingKey || !misspelt {
+                    error.report(findings);
+                }
                 match entry {
                     Some(entry) if skipped.places.borrow_mut().insert(entry) => {}
                     _ => return None,

@@ -35,6 +35,7 @@ impl Node {
             Kind::Null => "nothing".into(),
             Kind::List(_) => "a list".into(),
             Kind::Map(_) => "a map".into(),
+            Kind::Scalar { text, plain: false } => format!("the text `{}`", crate::text::shorten(text)),
             Kind::Scalar { text, .. } => format!("`{}`", crate::text::shorten(text)),
         }
     }

@@ -21,13 +21,16 @@ use serde::Deserialize;
 #[schemars(title = "deployctl.yaml")]
 pub(crate) struct Document {
     /// The project's name: 1 to 63 characters of a-z, 0-9 and -.
+    #[schemars(extend("examples" = ["shop"]))]
     pub(crate) project: At<Text>,
     /// Values for templates: `vars.NAME`. Those of an environment, and then those of an app, go before these.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"domain": "example.com"}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,
     /// The environments, in order of promotion.
+    #[schemars(extend("examples" = [{"dev": {}, "prod": {"after": "dev"}}]))]
     pub(crate) environments: Entries<Option<Environment>>,
     /// The apps. Each is deployed as one.
+    #[schemars(extend("examples" = [{"api": {"command": ["./api", "--port", "{{ port }}"], "route": {}}}]))]
     pub(crate) apps: Entries<Settings>,
 }
 
@@ -36,22 +39,22 @@ pub(crate) struct Document {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Environment {
     /// The environment in which an artifact must have succeeded before it may come here.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["test"]))]
     pub(crate) after: Option<At<Text>>,
     /// How many people must approve a deployment. Needs a server: without one, deployments to here are refused.
-    #[serde(default)]
+    #[schemars(extend("default" = 0, "examples" = [2]))]
     pub(crate) approvals: Option<At<u32>>,
     /// The placements of this environment, visited in this order; without it there is one, called `default`.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["eu", "us"]]))]
     pub(crate) regions: Option<Vec<At<Text>>>,
     /// Where the proxy listens: `IP:PORT`, or `https://IP:PORT` for TLS; one or a list. Without it, a free port on
     /// 127.0.0.1 is chosen once and kept.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["0.0.0.0:80", "https://0.0.0.0:443"]]))]
     pub(crate) listen: Option<OneOrMany>,
     /// Values for templates, before those of the project.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"log_level": "debug"}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,
     /// What every app here takes where it says nothing itself; any key of an app but `in`.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"strategy": "rolling", "instances": 1}]))]
     pub(crate) defaults: Option<Settings>,
 }

@@ -61,11 +61,12 @@ fn place_of(source: u32, text: &str, offset: usize) -> Place {
 }
 
 fn report(index: u32, source: &Source, error: &Error, findings: &mut Findings<'_>) {
-    let error = error.without_snippet();
+    let error = cause(error);
     let at = error.location().filter(|l| l.line() > 0).map_or_else(
         || place_of(index, &source.text, source.text.trim_end().len()),
         |location| Place { width: location.span().len().clamp(1, 60) as u32, ..place(index, &location) },
     );
+    let name = &source.name;
     let (code, message, help) = match error {
         Error::DuplicateMappingKey { key, .. } => {
             let key = crate::text::shorten(key.as_deref().unwrap_or("?"));
@@ -75,13 +76,10 @@ fn report(index: u32, source: &Source, error: &Error, findings: &mut Findings<'_
         | Error::AliasReplayCounterOverflow { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. }
-        | Error::RecursiveReferencesRequireWeakTypes { .. } => (
-            Code::TooLarge,
-            format!("`{}` is nested too deeply or repeats itself too often", source.name),
-            "a specification has at most 32 levels and 50,000 values, aliases counted as often as they are used",
-        ),
-        Error::Eof { .. } => (Code::Empty, format!("`{}` is empty", source.name), EMPTY_HELP),
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            (Code::TooLarge, format!("`{name}` is larger than any specification needs to be"), LIMITS_HELP)
+        }
+        Error::Eof { .. } => (Code::Empty, format!("`{name}` is empty"), EMPTY_HELP),
         Error::MultipleDocuments { .. } => {
             (Code::Syntax, "a second document begins here".into(), "a specification is one document; remove the `---`")
         }
@@ -91,14 +89,26 @@ fn report(index: u32, source: &Source, error: &Error, findings: &mut Findings<'_
         other => {
             let message = other.to_string();
             let message = message.split(" at line ").next().unwrap_or_default().trim_end_matches([':', ',', ' ']);
-            let deep = message.contains("recursion") || message.contains("nesting") || message.contains("depth");
-            let code = if deep { Code::TooLarge } else { Code::Syntax };
-            (code, format!("this is not YAML: {}", crate::text::shorten_to(message, 200)), SYNTAX_HELP)
+            if message.contains("recursion limit") {
+                (Code::TooLarge, format!("`{name}` is nested too deeply"), LIMITS_HELP)
+            } else {
+                let message = crate::text::shorten_to(message, 200);
+                (Code::Syntax, format!("this is not YAML: {message}"), SYNTAX_HELP)
+            }
         }
     };
     findings.error_help(at, code, message, help);
 }
 
+/// The error itself, without what it was wrapped in on its way.
+fn cause(error: &Error) -> &Error {
+    match error.without_snippet() {
+        Error::AliasError { error, .. } => cause(error),
+        other => other,
+    }
+}
+
+const LIMITS_HELP: &str = "at most 32 levels and 50,000 values are read; an alias counts each time it is used";
 const SYNTAX_HELP: &str = "look for a bracket or quote that is not closed, or an indentation that does not fit";
 
 fn place(source: u32, location: &Location) -> Place {

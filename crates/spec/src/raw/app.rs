@@ -7,72 +7,72 @@ use super::*;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     /// What runs it: `process`, a process on this machine.
-    #[serde(default)]
+    #[schemars(extend("default" = "process", "examples" = ["process"]))]
     pub(crate) target: Option<At<TargetName>>,
     /// What a version is: a directory, a file or an archive (tar.gz, tar.zst, tar, zip), by path or by address.
     /// Relative to the project. Without it the command must be on the machine already.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["dist/shop-{{ version }}.tar.gz"]))]
     pub(crate) artifact: Option<At<Either<Text, Artifact>>>,
     /// What makes the artifact: program and arguments. Runs only for a version that is not known yet, in a clean
     /// checkout of the revision that the version names.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["cargo", "build", "--release"]]))]
     pub(crate) build: Option<Vec<At<Text>>>,
     /// What runs: program and arguments. The program is looked up in the artifact's folder, then in `PATH`.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["./api", "--port", "{{ port }}"]]))]
     pub(crate) command: Option<At<Vec<At<Text>>>>,
     /// Environment variables, over a minimal environment: a text, or a secret by reference.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"LOG": "info", "API_KEY": {"secret": "env:API_KEY"}}]))]
     pub(crate) env: Option<Entries<At<Either<Text, Secret>>>>,
     /// Values for templates, before those of the environment and the project.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"workers": 4}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,
     /// The version of an app that does not change with the others; `--all` leaves it alone.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["v1.0.0"]))]
     pub(crate) version: Option<At<Text>>,
     /// How many instances.
-    #[serde(default)]
+    #[schemars(extend("default" = 1, "examples" = [4]))]
     pub(crate) instances: Option<At<u32>>,
     /// Apps that must be up before, in the same environment.
-    #[serde(default)]
+    #[schemars(extend("default" = [], "examples" = [["db"]]))]
     pub(crate) depends_on: Option<Vec<At<Text>>>,
     /// Which requests it takes from the proxy; `{}` takes all.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"host": "shop.example.com"}]))]
     pub(crate) route: Option<At<Route>>,
     /// When an instance is healthy. Without it: when its port takes connections, or, without a port, when it stays up.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"http": "/healthz", "within": "20s"}]))]
     pub(crate) health: Option<At<Health>>,
     /// A change of data that goes with a version; runs once per release and environment, before any new instance.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"run": ["./migrate", "up"], "undo": ["./migrate", "down"]}]))]
     pub(crate) migrate: Option<At<Migrate>>,
     /// What must hold before the new version is final.
-    #[serde(default)]
+    #[schemars(extend("default" = [], "examples" = [[{"http": "/version", "expect": {"body": "{{ version }}"}}]]))]
     pub(crate) smoke: Option<Vec<At<Smoke>>>,
     /// Commands around a deployment.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"before": [["./announce", "{{ version }}"]]}]))]
     pub(crate) hooks: Option<Hooks>,
     /// How one version replaces another: a name, or a map with the name and its settings.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"canary": {"steps": ["10%", "50%"], "hold": "1m"}}]))]
     pub(crate) strategy: Option<At<Either<StrategyName, StrategyMap>>>,
     /// How long the old version stays warm after the new one has all traffic.
-    #[serde(default)]
+    #[schemars(extend("default" = "0s", "examples" = ["5m"]))]
     pub(crate) bake: Option<At<SpanText>>,
     /// How long requests in flight, and then the process itself, may take to finish.
-    #[serde(default)]
+    #[schemars(extend("default" = "30s", "examples" = ["10s"]))]
     pub(crate) drain: Option<At<SpanText>>,
     /// How long a deployment may take; a rollback gets the same again.
-    #[serde(default)]
+    #[schemars(extend("default" = "10m", "examples" = ["30m"]))]
     pub(crate) deadline: Option<At<SpanText>>,
     /// The user to run as, if not the engine's.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["shop"]))]
     pub(crate) user: Option<At<Text>>,
     /// Limits of each instance, where the kernel allows.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"memory": "512MiB"}]))]
     pub(crate) limits: Option<Limits>,
     /// What happens when an instance exits by itself: it is started again, at once, then with doubling pauses.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"pause_max": "1m"}]))]
     pub(crate) restart: Option<Restart>,
     /// How much output is kept per instance.
-    #[serde(default)]
+    #[schemars(extend("default" = "16MiB", "examples" = ["64MiB"]))]
     pub(crate) log_max: Option<At<SizeText>>,
 }
 
@@ -100,13 +100,13 @@ impl JsonSchema for TargetName {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Artifact {
     /// A file or directory, relative to the project.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["dist/shop-{{ version }}.tar.gz"]))]
     pub(crate) path: Option<At<Text>>,
     /// An `http://` or `https://` address.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["https://example.com/shop-{{ version }}.tar.zst"]))]
     pub(crate) url: Option<At<Text>>,
     /// What its bytes must be: a sha256 in lower-case hex.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["{{ vars.sha256 }}"]))]
     pub(crate) sha256: Option<At<Text>>,
 }
 
@@ -115,6 +115,7 @@ pub(crate) struct Artifact {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Secret {
     /// Where the value comes from: `env:NAME`, `file:PATH` or `stdin:`.
+    #[schemars(extend("examples" = ["file:/run/secrets/api-key"]))]
     pub(crate) secret: At<Text>,
 }
 
@@ -123,13 +124,13 @@ pub(crate) struct Secret {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Processor cores, such as `1.5`.
-    #[serde(default)]
+    #[schemars(extend("examples" = [1.5]))]
     pub(crate) cpu: Option<At<CoresText>>,
     /// Memory, such as `512MiB`.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["512MiB"]))]
     pub(crate) memory: Option<At<SizeText>>,
     /// Open files.
-    #[serde(default)]
+    #[schemars(extend("examples" = [4096]))]
     pub(crate) files: Option<At<u64>>,
 }
 
@@ -138,12 +139,12 @@ pub(crate) struct Limits {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Restart {
     /// The first pause; each one after it is twice as long.
-    #[serde(default)]
+    #[schemars(extend("default" = "100ms", "examples" = ["1s"]))]
     pub(crate) pause: Option<At<SpanText>>,
     /// The longest pause.
-    #[serde(default)]
+    #[schemars(extend("default" = "30s", "examples" = ["5m"]))]
     pub(crate) pause_max: Option<At<SpanText>>,
     /// An instance that stays up this long counts as new again.
-    #[serde(default)]
+    #[schemars(extend("default" = "30s", "examples" = ["2m"]))]
     pub(crate) reset_after: Option<At<SpanText>>,
 }

@@ -7,25 +7,25 @@ use super::*;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Health {
     /// GET of this path; 2xx and 3xx are healthy.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["/healthz"]))]
     pub(crate) http: Option<At<Text>>,
     /// The port takes connections.
-    #[serde(default)]
+    #[schemars(extend("examples" = [true]))]
     pub(crate) tcp: Option<At<bool>>,
     /// A command that exits 0: program and arguments.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["./check", "{{ port }}"]]))]
     pub(crate) command: Option<At<Vec<At<Text>>>>,
     /// A new instance that is not healthy after this span never will be.
-    #[serde(default)]
+    #[schemars(extend("default" = "30s", "examples" = ["2m"]))]
     pub(crate) within: Option<At<SpanText>>,
     /// The pause between two checks once it is up.
-    #[serde(default)]
+    #[schemars(extend("default" = "1s", "examples" = ["5s"]))]
     pub(crate) interval: Option<At<SpanText>>,
     /// How long one check may take.
-    #[serde(default)]
+    #[schemars(extend("default" = "2s", "examples" = ["500ms"]))]
     pub(crate) timeout: Option<At<SpanText>>,
     /// So many failures in a row make an instance unhealthy.
-    #[serde(default)]
+    #[schemars(extend("default" = 3, "examples" = [5]))]
     pub(crate) failures: Option<At<u32>>,
 }
 
@@ -37,12 +37,13 @@ pub(crate) type Job = At<Either<Vec<At<Text>>, JobMap>>;
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobMap {
     /// Program and arguments.
+    #[schemars(extend("examples" = [["./announce", "{{ version }}"]]))]
     pub(crate) run: At<Vec<At<Text>>>,
     /// How long it may take; then it is killed.
-    #[serde(default)]
+    #[schemars(extend("default" = "60s", "examples" = ["5m"]))]
     pub(crate) timeout: Option<At<SpanText>>,
     /// Whether running it twice is as good as once. If not, an unknown outcome is never tried again.
-    #[serde(default)]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub(crate) repeatable: Option<bool>,
 }
 
@@ -51,18 +52,19 @@ pub(crate) struct JobMap {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Migrate {
     /// Forward: program and arguments.
+    #[schemars(extend("examples" = [["./migrate", "up"]]))]
     pub(crate) run: At<Vec<At<Text>>>,
     /// Back, if there is a way: program and arguments.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["./migrate", "down"]]))]
     pub(crate) undo: Option<At<Vec<At<Text>>>>,
     /// No way back: an automatic rollback stops here and says so.
-    #[serde(default)]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub(crate) irreversible: Option<At<bool>>,
     /// How long either may take.
-    #[serde(default)]
+    #[schemars(extend("default" = "5m", "examples" = ["1h"]))]
     pub(crate) timeout: Option<At<SpanText>>,
     /// Whether running it twice is as good as once. If not, an unknown outcome is never tried again.
-    #[serde(default)]
+    #[schemars(extend("default" = false, "examples" = [true]))]
     pub(crate) repeatable: Option<bool>,
 }
 
@@ -71,19 +73,19 @@ pub(crate) struct Migrate {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Smoke {
     /// GET of this path from a new instance.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["/version"]))]
     pub(crate) http: Option<At<Text>>,
     /// What must come back; without it, any 2xx.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"body": "{{ version }}"}]))]
     pub(crate) expect: Option<At<Expect>>,
     /// A command in the release's folder that must exit 0: program and arguments.
-    #[serde(default)]
+    #[schemars(extend("examples" = [["./smoke-test"]]))]
     pub(crate) run: Option<At<Vec<At<Text>>>>,
     /// How long the command may take.
-    #[serde(default)]
+    #[schemars(extend("default" = "30s", "examples" = ["2m"]))]
     pub(crate) timeout: Option<At<SpanText>>,
     /// Whether running the command twice is as good as once.
-    #[serde(default)]
+    #[schemars(extend("default" = true, "examples" = [false]))]
     pub(crate) repeatable: Option<At<bool>>,
 }
 
@@ -92,13 +94,13 @@ pub(crate) struct Smoke {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expect {
     /// The status; without it, any 2xx.
-    #[serde(default)]
+    #[schemars(extend("examples" = [200]))]
     pub(crate) status: Option<At<u16>>,
     /// The whole body, white space at its ends aside.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["{{ version }}"]))]
     pub(crate) body: Option<At<Text>>,
     /// A piece of the body.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["ready"]))]
     pub(crate) contains: Option<At<Text>>,
 }
 
@@ -107,9 +109,9 @@ pub(crate) struct Expect {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hooks {
     /// Before anything changes: a list of commands.
-    #[serde(default)]
+    #[schemars(extend("default" = [], "examples" = [[["./announce", "{{ version }}"]]]))]
     pub(crate) before: Option<Vec<Job>>,
     /// After the new version has all traffic; failing turns it back: a list of commands.
-    #[serde(default)]
+    #[schemars(extend("default" = [], "examples" = [[{"run": ["./purge-cache"], "timeout": "2m", "repeatable": true}]]))]
     pub(crate) after: Option<Vec<Job>>,
 }

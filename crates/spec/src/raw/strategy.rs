@@ -22,16 +22,16 @@ pub(crate) enum StrategyName {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct StrategyMap {
     /// Stop all, start all; requests are held meanwhile. It has no settings.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{}]))]
     pub(crate) recreate: Option<At<Recreate>>,
     /// A few at a time.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"surge": 1, "unavailable": 0}]))]
     pub(crate) rolling: Option<At<Rolling>>,
     /// All beside the old ones, then one switch.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"bake": "10m"}]))]
     pub(crate) blue_green: Option<At<BlueGreen>>,
     /// A share of the traffic, in steps.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"steps": ["5%", "25%"], "analysis": {}}]))]
     pub(crate) canary: Option<At<Canary>>,
 }
 
@@ -45,10 +45,10 @@ pub(crate) struct Recreate {}
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rolling {
     /// How many instances more than wanted there may be: a count or a percentage.
-    #[serde(default)]
+    #[schemars(extend("default" = "25%", "examples" = [2]))]
     pub(crate) surge: Option<At<AmountText>>,
     /// How many fewer than wanted there may be: a count or a percentage.
-    #[serde(default)]
+    #[schemars(extend("default" = 0, "examples" = ["10%"]))]
     pub(crate) unavailable: Option<At<AmountText>>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Rolling {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BlueGreen {
     /// How long the old version stays warm after the switch; the same as `bake` of the app.
-    #[serde(default)]
+    #[schemars(extend("default" = "0s", "examples" = ["10m"]))]
     pub(crate) bake: Option<At<SpanText>>,
 }
 
@@ -66,16 +66,16 @@ pub(crate) struct BlueGreen {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Canary {
     /// Shares of the traffic for the new version, rising, each below 100%.
-    #[serde(default)]
+    #[schemars(extend("default" = ["10%", "50%"], "examples" = [["1%", "10%", "50%"]]))]
     pub(crate) steps: Option<At<Vec<At<PercentText>>>>,
     /// How long each step is held before the next.
-    #[serde(default)]
+    #[schemars(extend("default" = "30s", "examples" = ["5m"]))]
     pub(crate) hold: Option<At<SpanText>>,
     /// Compare the new version's answers with the old one's; worse ones turn it back.
-    #[serde(default)]
+    #[schemars(extend("examples" = [{"requests_min": 500}]))]
     pub(crate) analysis: Option<At<Analysis>>,
     /// Keep a client on the side that it first got: `cookie`, or `{header: NAME}`.
-    #[serde(default)]
+    #[schemars(extend("examples" = ["cookie"]))]
     pub(crate) sticky: Option<At<Either<StickyName, StickyMap>>>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Canary {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Analysis {
     /// Fewer requests than this on the canary are inconclusive: it waits.
-    #[serde(default)]
+    #[schemars(extend("default" = 100, "examples" = [500]))]
     pub(crate) requests_min: Option<At<u64>>,
 }
 
@@ -102,5 +102,6 @@ pub(crate) enum StickyName {
 #[serde(deny_unknown_fields)]
 pub(crate) struct StickyMap {
     /// A request header of this name.
+    #[schemars(extend("examples" = ["X-User"]))]
     pub(crate) header: At<Text>,
 }

@@ -1,0 +1,15 @@
+//! A start for a specification, from what lies in a directory.
+
+mod found;
+mod listing;
+mod write;
+
+pub use listing::Listing;
+
+/// A commented `deployctl.yaml` for the project whose files are in `listing`; it always validates.
+///
+/// What is found and cannot be deployed yet (containers, manifests) is named in a comment, with what is missing.
+pub fn init(listing: &Listing) -> String {
+    let found = found::look(listing);
+    write::write(&listing.name, &found)
+}

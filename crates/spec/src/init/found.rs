@@ -1,0 +1,196 @@
+//! What can be told from the files of a directory.
+
+use super::Listing;
+use crate::diagnostic::Findings;
+use crate::source::{Source, Sources};
+use serde_json::Value;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) apps: Vec<App>,
+    /// What is there and cannot be deployed yet, a line each.
+    pub(super) later: Vec<String>,
+}
+
+/// An app that was found.
+#[derive(Debug, Default)]
+pub(super) struct App {
+    pub(super) name: String,
+    /// Where it was seen.
+    pub(super) seen: String,
+    pub(super) artifact: Option<&'static str>,
+    pub(super) artifact_file: Option<String>,
+    pub(super) build: Vec<String>,
+    pub(super) command: Vec<String>,
+    /// It gets its port in `PORT`.
+    pub(super) port_in_env: bool,
+    /// It takes requests.
+    pub(super) web: bool,
+    pub(super) migrate: Vec<String>,
+}
+
+pub(super) fn look(listing: &Listing) -> Found {
+    let file = |name: &str| listing.files.get(name).map(String::as_str);
+    let mut found = Found::default();
+    if let Some(text) = file("Procfile") {
+        found.apps = procfile(text);
+    }
+    if found.apps.is_empty() {
+        let one = file("Cargo.toml").map(|text| cargo(text, &listing.name));
+        let one = one.or_else(|| file("package.json").map(|text| npm(text, &listing.name)));
+        found.apps.extend(one.or_else(|| python(listing)));
+    }
+    if let Some((name, text)) = ["Dockerfile", "Containerfile"].iter().find_map(|name| Some((name, file(name)?))) {
+        found.later.push(format!("{name}: containers (`target: docker`) are not built yet; below is a process"));
+        if found.apps.is_empty() {
+            found.apps.extend(dockerfile(name, text, &listing.name));
+        }
+    }
+    for name in ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"] {
+        let Some(text) = file(name) else { continue };
+        let services = services(text);
+        let services = if services.is_empty() { String::new() } else { format!(" ({})", services.join(", ")) };
+        found.later.push(format!("{name}{services}: `target: compose` is not built yet"));
+    }
+    for path in listing.files.keys() {
+        let what = match path.rsplit('/').next() {
+            Some("Chart.yaml") => "`target: helm` is not built yet",
+            Some("kustomization.yaml") => "`target: kubernetes` is not built yet",
+            Some(_) if path.contains('/') => "`target: kubernetes` is not built yet",
+            _ => continue,
+        };
+        found.later.push(format!("{path}: {what}"));
+    }
+    found
+}
+
+fn cargo(text: &str, folder: &str) -> App {
+    let name = toml_value(text, "package", "name").unwrap_or_else(|| folder.to_string());
+    App {
+        seen: "Cargo.toml".into(),
+        artifact_file: Some(format!("target/release/{name}")),
+        build: words(&["cargo", "build", "--release"]),
+        command: words(&[&format!("./{name}"), "--port", "{{ port }}"]),
+        web: true,
+        name,
+        ..App::default()
+    }
+}
+
+fn npm(text: &str, folder: &str) -> App {
+    let json: Value = serde_json::from_str(text).unwrap_or_default();
+    let name = json["name"].as_str().map(|name| name.rsplit('/').next().unwrap_or(name)).unwrap_or(folder);
+    let command = match (json["scripts"]["start"].is_string(), json["main"].as_str()) {
+        (true, _) => words(&["npm", "start"]),
+        (false, Some(main)) => words(&["node", main]),
+        (false, None) => words(&["node", "server.js"]),
+    };
+    App {
+        name: name.into(),
+        seen: "package.json".into(),
+        artifact: Some("."),
+        build: words(&["npm", "ci"]),
+        command,
+        port_in_env: true,
+        web: true,
+        ..App::default()
+    }
+}
+
+fn python(listing: &Listing) -> Option<App> {
+    let files = ["pyproject.toml", "manage.py", "requirements.txt", "setup.py", "app.py", "main.py"];
+    let seen = files.iter().find(|name| listing.files.contains_key(**name))?;
+    let named = listing.files.get("pyproject.toml").and_then(|text| toml_value(text, "project", "name"));
+    let name = named.unwrap_or_else(|| listing.name.clone());
+    let has = |name: &str| listing.files.contains_key(name);
+    let django = has("manage.py");
+    let command = if django {
+        words(&["python3", "manage.py", "runserver", "--noreload", "127.0.0.1:{{ port }}"])
+    } else if let Some(main) = ["app.py", "main.py"].into_iter().find(|name| has(name)) {
+        words(&["python3", main])
+    } else {
+        words(&["python3", "-m", &name.replace('-', "_")])
+    };
+    let migrate = if django { words(&["python3", "manage.py", "migrate"]) } else { Vec::new() };
+    Some(App {
+        name,
+        seen: (*seen).into(),
+        artifact: Some("."),
+        command,
+        port_in_env: !django,
+        web: true,
+        migrate,
+        ..App::default()
+    })
+}
+
+fn procfile(text: &str) -> Vec<App> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let entries: Vec<(&str, &str)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, command)| (name.trim(), command.trim()))
+        .filter(|(name, command)| !name.is_empty() && !command.is_empty())
+        .take(20)
+        .collect();
+    let release = entries.iter().find(|(name, _)| *name == "release");
+    let mut apps: Vec<App> = Vec::new();
+    for (name, command) in entries.iter().filter(|(name, _)| *name != "release") {
+        let web = *name == "web";
+        apps.push(App {
+            name: (*name).into(),
+            seen: "Procfile".into(),
+            artifact: Some("."),
+            command: words(&["sh", "-c", &format!("exec {command}")]),
+            port_in_env: web,
+            web,
+            ..App::default()
+        });
+    }
+    if let (Some((_, command)), Some(first)) = (release, apps.first_mut()) {
+        first.migrate = words(&["sh", "-c", command]);
+    }
+    apps
+}
+
+/// The command of an image, if it stands there as a list.
+fn dockerfile(name: &str, text: &str, folder: &str) -> Option<App> {
+    let list = |word: &str| -> Option<Vec<String>> {
+        let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(word)?.strip_prefix(' '))?;
+        serde_json::from_str(line.trim()).ok()
+    };
+    let command: Vec<String> = [list("ENTRYPOINT"), list("CMD")].into_iter().flatten().flatten().collect();
+    (!command.is_empty()).then(|| App {
+        name: folder.into(),
+        seen: format!("the last command of {name}"),
+        command,
+        port_in_env: true,
+        web: true,
+        ..App::default()
+    })
+}
+
+fn services(text: &str) -> Vec<String> {
+    let source = Source { name: "compose".into(), text: text.into() };
+    let sources = Sources(vec![source.clone()]);
+    let mut findings = Findings::new(&sources);
+    let node = crate::yaml::parse(0, &source, &mut findings);
+    let services = node.as_ref().and_then(|node| node.get("services"));
+    services.iter().flat_map(|node| node.entries()).map(|(key, _)| key.name.clone()).take(20).collect()
+}
+
+/// `key = "value"` in `[table]`.
+fn toml_value(text: &str, table: &str, key: &str) -> Option<String> {
+    let header = format!("[{table}]");
+    let inside = text.lines().map(str::trim).skip_while(|line| *line != header).skip(1);
+    let mut lines = inside.take_while(|line| !line.starts_with('['));
+    lines.find_map(|line| {
+        let (name, value) = line.split_once('=')?;
+        let value = value.trim().strip_prefix('"')?;
+        (name.trim() == key).then(|| value.split('"').next().unwrap_or(value).to_string())
+    })
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_string()).collect()
+}
