@@ -97,8 +97,7 @@ fn with_temporary<D: Disk>(
     publish: impl FnOnce(&Path) -> io::Result<()>,
 ) -> io::Result<()> {
     let (temporary, mut file) = temporary::create(path, |name| disk.create_new(name, mode))?;
-    let written =
-        disk.write(&mut file, bytes).and_then(|()| disk.sync(&file)).and_then(|()| publish(&temporary));
+    let written = disk.write(&mut file, bytes).and_then(|()| disk.sync(&file)).and_then(|()| publish(&temporary));
     if written.is_err() {
         let _ = disk.remove(&temporary);
     }
@@ -115,13 +114,12 @@ fn append_on<D: Disk>(disk: &D, path: &Path, bytes: &[u8], mode: u32) -> io::Res
 
 fn create_folders_on<D: Disk>(disk: &D, path: &Path, mode: u32) -> io::Result<()> {
     match disk.create_folder(path, mode) {
+        // Also if it was there: whoever made it may have died before its name was durable.
         Ok(()) => disk.sync_folder(folder_of(path)),
         Err(e) if e.kind() == io::ErrorKind::NotFound && folder_of(path) != path => {
             create_folders_on(disk, folder_of(path), mode)?;
             create_folders_on(disk, path, mode)
         }
-        // Durable all the same: whoever made it may have died before it was.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => disk.sync_folder(folder_of(path)),
         Err(e) => Err(e),
     }
 }

@@ -14,6 +14,7 @@ pub(super) trait Disk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// It is fine if the folder is there.
     fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()>;
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 }
@@ -53,7 +54,10 @@ impl Disk for Real {
     }
 
     fn create_folder(&self, path: &Path, mode: u32) -> io::Result<()> {
-        DirBuilder::new().mode(mode).create(path)
+        match DirBuilder::new().mode(mode).create(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            made => made,
+        }
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
