@@ -1,0 +1,22 @@
+//! Tests of the load: against servers that lose what they are told to lose, and against the example.
+
+mod faulty;
+mod http1;
+mod http2;
+mod rate;
+mod sessions;
+mod shop;
+
+use deployctl_live::{Kind, Load, Loss, Report, Target};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// A load for a server on this machine; nothing in it yet.
+fn load_for(address: SocketAddr) -> Load {
+    Load::none(Target::parse(&format!("http://{address}")).unwrap())
+}
+
+/// The losses of one kind.
+fn losses(report: &Report, kind: Kind) -> BTreeMap<Loss, u64> {
+    report.kinds[&kind].lost.clone()
+}
