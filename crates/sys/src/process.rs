@@ -121,10 +121,17 @@ pub fn command_line(pid: u32) -> String {
     text.trim_end_matches('\0').replace('\0', " ")
 }
 
-/// The environment of a process as it was at its start, `NAME=VALUE` pieces; `None` if it cannot be seen.
-pub fn environment(pid: u32) -> Option<Vec<Vec<u8>>> {
-    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    Some(bytes.split(|b| *b == 0).filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect())
+/// The environment of a process as it was at its start, `NAME=VALUE` pieces, each ended by a zero byte; empty if it
+/// cannot be seen.
+pub fn environment(pid: u32) -> Vec<u8> {
+    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
+/// The children of this process's main thread, also those that ended; empty where the kernel does not list them.
+pub fn children() -> Vec<u32> {
+    let own = std::process::id();
+    let list = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// What the open files of a process are, as `/proc/PID/fd` shows them; empty if they cannot be seen.

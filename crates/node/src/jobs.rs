@@ -1,0 +1,260 @@
+//! The port `Jobs` on local processes.
+
+use crate::bind::Binder;
+use crate::instances::bug;
+use crate::layout::make_private;
+use crate::minder::{self, Remains, Shim};
+use crate::node::{Inner, Node};
+use crate::probe::{http, say};
+use crate::records::{self, JobResult, RunSpec, StopOrder};
+use crate::shim::control::tell_stop;
+use crate::shim::family::Family;
+use crate::spawn::ShimFor;
+use crate::tail::last_lines;
+use crate::tracked::LAST_LINES;
+use crate::trouble::trouble;
+use async_trait::async_trait;
+use deployctl_core::config::Smoke;
+use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::{Fence, JobId, Scope, Sha256Hex};
+use deployctl_core::job::{JobSpec, JobState, Jobs};
+use deployctl_core::time::Span;
+use deployctl_sys::{crash, lock};
+use std::io;
+use std::process::Child;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// How long the request of a smoke test may take.
+const SMOKE: Duration = Duration::from_secs(10);
+/// So much of the answer to a smoke test is read.
+const SMOKE_BODY: usize = 1024 * 1024;
+
+/// A job whose shim is minded.
+pub(crate) struct Minded {
+    pub(crate) minder: AbortHandle,
+    pub(crate) artifact: Option<Sha256Hex>,
+}
+
+/// What a job's folder says.
+enum Found {
+    /// How it is; nothing is to be done.
+    State(JobState),
+    /// It runs under a shim that nobody minds yet.
+    Owned(RunSpec),
+    /// A shim must be started: to begin it, to watch what lives of it, or to tidy up after it.
+    Needs(Option<RunSpec>),
+}
+
+#[async_trait]
+impl Jobs for Node {
+    async fn run(&self, job: &JobSpec, fence: Fence) -> Result<JobState, Fault> {
+        self.inner.fences.admit(&self.inner.layout, &job.scope, fence)?;
+        let gate = self.inner.gate(job.id.as_str());
+        let _gate = gate.lock().await;
+        let (inner, wanted) = (Arc::clone(&self.inner), job.clone());
+        // Owned by the task: a caller that goes away leaves nothing half done.
+        let looked = tokio::task::spawn_blocking(move || inner.run_job(&wanted)).await.map_err(|e| bug(&e))??;
+        match looked {
+            Looked::State(state) => Ok(state),
+            Looked::Runs(spec, child) => {
+                let shim = child.map(Shim::started).transpose();
+                let folder = self.inner.layout.job(&job.id);
+                let shim = shim.map_err(|e| trouble("the job's shim cannot be watched in", folder.path(), &e))?;
+                self.inner.mind_job(&job.id, spec.artifact, shim);
+                Ok(JobState::Running)
+            }
+        }
+    }
+
+    async fn kill(&self, scope: &Scope, id: &JobId, fence: Fence) -> Result<(), Fault> {
+        self.inner.fences.admit(&self.inner.layout, scope, fence)?;
+        let gate = self.inner.gate(id.as_str());
+        let _gate = gate.lock().await;
+        let folder = self.inner.layout.job(id);
+        let cannot = |e: io::Error| trouble("a job cannot be killed in", folder.path(), &e);
+        let Some(spec) = records::read::<RunSpec>(&folder.spec()).map_err(cannot)? else { return Ok(()) };
+        let family = Family::seen_from_outside(&self.inner.layout, &folder, id.as_str());
+        let _ = records::write(&folder.stop(), &StopOrder { grace_ms: Span::ms(0) });
+        loop {
+            if !tell_stop(&folder.control(), Duration::ZERO).map_err(cannot)?
+                && !lock::is_held(&folder.lock()).map_err(cannot)?
+            {
+                let (of, family) = (folder.clone(), family.clone());
+                let remains = tokio::task::spawn_blocking(move || minder::remains(&of, &family));
+                if remains.await.map_err(|e| bug(&e))?.map_err(cannot)? == Remains::Nothing {
+                    self.inner.job_changes.bump(id);
+                    return Ok(());
+                }
+                // Its shim was killed: another one ends what is left.
+                let child = self.inner.shim(ShimFor::Job, &spec, &folder, Some(Duration::ZERO))?;
+                let mut shim = Shim::started(child).map_err(cannot)?;
+                shim.attend(None, || {}).await;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn changed(&self, _scope: &Scope, id: &JobId) {
+        self.inner.job_changes.changed(id).await;
+    }
+
+    async fn smoke(&self, address: &str, smoke: &Smoke) -> Result<Result<(), String>, Fault> {
+        match smoke {
+            Smoke::Http { path, status, body, contains } => {
+                Ok(smoke_http(address, path, *status, body.as_deref(), contains.as_deref()).await)
+            }
+            Smoke::Command(_) => Err(Fault::refused(FaultKind::Bug, "a smoke test by command is a job, not a request")),
+        }
+    }
+}
+
+enum Looked {
+    State(JobState),
+    Runs(RunSpec, Option<Child>),
+}
+
+impl Inner {
+    fn minded(&self) -> MutexGuard<'_, std::collections::BTreeMap<JobId, Minded>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The artifacts of jobs that run.
+    pub(crate) fn job_artifacts(&self) -> Vec<Sha256Hex> {
+        let minded = self.minded();
+        let running = minded.values().filter(|job| !job.minder.is_finished());
+        running.filter_map(|job| job.artifact.clone()).collect()
+    }
+
+    fn run_job(&self, job: &JobSpec) -> Result<Looked, Fault> {
+        let folder = self.layout.job(&job.id);
+        let cannot = |e: io::Error| trouble("a job cannot be run in", folder.path(), &e);
+        make_private(folder.path()).map_err(cannot)?;
+        let spec = match self.find_job(job).map_err(cannot)? {
+            Found::State(state) => return Ok(Looked::State(state)),
+            Found::Owned(spec) => return Ok(Looked::Runs(spec, None)),
+            Found::Needs(Some(spec)) => spec,
+            Found::Needs(None) => {
+                let spec = self.bind_job(job)?;
+                records::write_durable(&folder.spec(), &spec).map_err(cannot)?;
+                deployctl_sys::durable::sync_folder(folder.path()).map_err(cannot)?;
+                crash::point("node.job-written");
+                spec
+            }
+        };
+        let child = self.shim(ShimFor::Job, &spec, &folder, None)?;
+        crash::point("node.job-spawned");
+        Ok(Looked::Runs(spec, Some(child)))
+    }
+
+    fn find_job(&self, job: &JobSpec) -> io::Result<Found> {
+        let folder = self.layout.job(&job.id);
+        let Some(spec) = records::read::<RunSpec>(&folder.spec())? else { return Ok(Found::Needs(None)) };
+        if let Some(result) = records::read::<JobResult>(&folder.result())? {
+            let lines = || last_lines(&folder, 0, LAST_LINES);
+            return Ok(Found::State(match result.ok {
+                true => JobState::Succeeded,
+                false => JobState::Failed { reason: result.how, last_lines: lines() },
+            }));
+        }
+        if self.minded().get(&job.id).is_some_and(|job| !job.minder.is_finished()) {
+            return Ok(Found::State(JobState::Running));
+        }
+        if lock::is_held(&folder.lock())? {
+            return Ok(Found::Owned(spec));
+        }
+        let family = Family::seen_from_outside(&self.layout, &folder, job.id.as_str());
+        let begun = folder.begun().exists();
+        let gone = minder::remains(&folder, &family)? == Remains::Nothing;
+        // It may have ended, and its shim written the result, since the first look.
+        if folder.result().exists() {
+            return self.find_job(job);
+        }
+        if begun && gone && !job.command.repeatable {
+            return Ok(Found::State(JobState::Unknown));
+        }
+        Ok(Found::Needs(Some(spec)))
+    }
+
+    fn bind_job(&self, job: &JobSpec) -> Result<RunSpec, Fault> {
+        crate::limits::check(crate::bind::process(&job.release))?;
+        let folder = self.layout.job(&job.id);
+        let binder = Binder {
+            layout: &self.layout,
+            base: &self.options.base,
+            scope: &job.scope,
+            release: &job.release,
+            binding: &job.binding,
+            tree: self.tree(&job.release)?,
+            folder: folder.clone(),
+            port: None,
+            slot: 0,
+        };
+        let bound = binder.job(job)?;
+        self.make_folders(&bound.spec, &folder, bound.uses_data)?;
+        Ok(bound.spec)
+    }
+
+    fn mind_job(self: &Arc<Self>, id: &JobId, artifact: Option<Sha256Hex>, shim: Option<Shim>) {
+        let (node, of) = (Arc::clone(self), id.clone());
+        let minder = tokio::spawn(async move {
+            let folder = node.layout.job(&of);
+            let watch = minder::watch(node.folders.as_ref(), &folder);
+            let mut shim = shim;
+            while let Some(mut owner) = match shim.take() {
+                Some(shim) => Some(shim),
+                None => Shim::find(&folder).await.unwrap_or_default(),
+            } {
+                owner.attend(watch.as_ref(), || node.job_changes.bump(&of)).await;
+            }
+        });
+        self.minded().insert(id.clone(), Minded { minder: minder.abort_handle(), artifact });
+        let (node, of) = (Arc::clone(self), id.clone());
+        tokio::spawn(async move {
+            // Bumped once more when it is certain that the minder has finished: then `run` looks anew.
+            let _ = minder.await;
+            node.job_changes.bump(&of);
+        });
+    }
+}
+
+async fn smoke_http(
+    address: &str,
+    path: &str,
+    status: Option<u16>,
+    body: Option<&str>,
+    contains: Option<&str>,
+) -> Result<(), String> {
+    let exchange = async {
+        let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
+        http::get(stream, address, path, false, SMOKE_BODY).await
+    };
+    let answer = timeout(SMOKE, exchange).await.map_err(|_| format!("GET {path}: no answer within {}", say(SMOKE)))?;
+    let answer = answer.map_err(|why| format!("GET {path}: {why}"))?;
+    let right = status.map_or((200..300).contains(&answer.status), |wanted| wanted == answer.status);
+    if !right {
+        let wanted = status.map_or_else(|| "2xx".into(), |wanted| wanted.to_string());
+        return Err(format!("GET {path}: {}, {wanted} was expected", answer.status_text()));
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    if let Some(wanted) = body
+        && text.trim() != wanted.trim()
+    {
+        return Err(format!("GET {path}: the body is `{}`, `{}` was expected", short(&text), short(wanted)));
+    }
+    if let Some(wanted) = contains
+        && !text.contains(wanted)
+    {
+        return Err(format!("GET {path}: the body `{}` does not contain `{}`", short(&text), short(wanted)));
+    }
+    Ok(())
+}
+
+fn short(text: &str) -> String {
+    let text = text.trim();
+    let cut: String = text.chars().take(200).collect();
+    if cut.len() < text.len() { format!("{cut}...") } else { cut }
+}

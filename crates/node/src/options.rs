@@ -1,0 +1,57 @@
+//! What a node is told when it is made.
+
+use crate::ports::default_range;
+use deployctl_core::fault::Fault;
+use deployctl_core::id::Sha256Hex;
+use deployctl_core::instance::SecretValues;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Finds the values of a release's secrets, by the release's id. Asked only for releases that have some.
+pub type SecretSource = Arc<dyn Fn(&Sha256Hex) -> Result<SecretValues, Fault> + Send + Sync>;
+
+/// What a node is told when it is made.
+#[derive(Clone)]
+pub struct NodeOptions {
+    /// The state folder, absolute.
+    pub state: PathBuf,
+    /// The binary whose first argument is the role; shims run from it, so it must stay: the content-addressed copy.
+    pub binary: PathBuf,
+    /// Where values of secrets come from.
+    pub secrets: SecretSource,
+    /// What instances get of the engine's environment.
+    pub base: Base,
+    /// Where ports are taken from.
+    pub ports: RangeInclusive<u16>,
+}
+
+impl NodeOptions {
+    /// The usual options: the environment of this process, ports from the default range.
+    pub fn new(state: PathBuf, binary: PathBuf, secrets: SecretSource) -> Self {
+        Self { state, binary, secrets, base: Base::of_this_process(), ports: default_range() }
+    }
+}
+
+/// What instances get of the engine's environment; all else is theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// `PATH`.
+    pub path: String,
+    /// `HOME`, for instances that run as the engine's user.
+    pub home: String,
+    /// `LANG`.
+    pub lang: String,
+}
+
+impl Base {
+    /// From this process's environment, with defaults for what is missing.
+    pub fn of_this_process() -> Self {
+        let var = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.into());
+        Self {
+            path: var("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            home: var("HOME", "/"),
+            lang: var("LANG", "C.UTF-8"),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Asks an instance whether it is healthy: at once and often while it starts, then now and then.
+
+mod command;
+pub(crate) mod http;
+mod owner;
+
+use crate::node::Inner;
+use crate::records::{Kind, Proc};
+use crate::tracked::Tracked;
+use crate::view::Health as Seen;
+use deployctl_core::config::{Check, Health};
+use deployctl_core::time::Span;
+use owner::{Owner, Vouch};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The first pause while it starts; the next ones are longer.
+const FIRST: Duration = Duration::from_millis(3);
+/// The longest pause while it starts.
+const OFTEN: Duration = Duration::from_millis(100);
+/// Without port and health check: an instance that stays up this long is taken for healthy.
+const STAYS_UP: Duration = Duration::from_millis(500);
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Healthy,
+    Not(String),
+    /// Somebody else listens on its port: it never will be.
+    Taken(String),
+}
+
+/// Asks `process` of `tracked` until the task is aborted.
+pub(crate) fn start(node: Arc<Inner>, tracked: Arc<Tracked>, process: Proc) -> AbortHandle {
+    tokio::spawn(async move { ask(&node, &tracked, &process).await }).abort_handle()
+}
+
+/// The rule for an app that states none: its port takes connections.
+fn rule(kind: &Kind) -> Health {
+    let default = Health {
+        check: Check::Tcp,
+        within: Span::secs(60),
+        interval: Span::secs(5),
+        timeout: Span::secs(5),
+        failures: 3,
+    };
+    match kind {
+        Kind::Instance { health: Some(health), .. } => health.clone(),
+        _ => default,
+    }
+}
+
+async fn ask(node: &Arc<Inner>, tracked: &Arc<Tracked>, process: &Proc) {
+    let rule = rule(&tracked.spec.kind);
+    let stated = matches!(&tracked.spec.kind, Kind::Instance { health: Some(_), .. });
+    if tracked.spec.port.is_none() && !stated {
+        tracked.checked(process, Seen::NotYet("it to stay up for a moment".into()));
+        sleep(STAYS_UP).await;
+        return tracked.checked(process, Seen::Healthy);
+    }
+    let asker = Asker { node, tracked, process, rule: &rule, vouch: Vouch::default() };
+    if tracked.view().health != Seen::Healthy && !asker.until_healthy().await {
+        return;
+    }
+    asker.while_it_lasts().await;
+}
+
+struct Asker<'a> {
+    node: &'a Arc<Inner>,
+    tracked: &'a Arc<Tracked>,
+    process: &'a Proc,
+    rule: &'a Health,
+    vouch: Vouch,
+}
+
+impl Asker<'_> {
+    /// Asks until the first good answer; `false` if there will be none.
+    async fn until_healthy(&self) -> bool {
+        let up = self.tracked.view().run.as_ref().map_or(Duration::ZERO, |run| crate::clock::now().since(run.since));
+        let due = Instant::now() + self.rule.within.0.saturating_sub(up);
+        let mut pause = FIRST;
+        loop {
+            let left = due.saturating_duration_since(Instant::now()).max(OFTEN);
+            let what = match self.once(self.rule.timeout.0.min(left)).await {
+                Answer::Healthy => {
+                    self.tracked.checked(self.process, Seen::Healthy);
+                    return true;
+                }
+                Answer::Taken(reason) => {
+                    self.tracked.condemn(self.process, reason);
+                    return false;
+                }
+                Answer::Not(what) => what,
+            };
+            let new = !self.tracked.view().ever_healthy;
+            if new && Instant::now() >= due {
+                let within = say(self.rule.within.0);
+                self.tracked.condemn(self.process, format!("it did not become healthy within {within}: {what}"));
+                return false;
+            }
+            self.tracked.checked(self.process, Seen::NotYet(what));
+            sleep(pause).await;
+            pause = (pause * 3 / 2).min(OFTEN);
+        }
+    }
+
+    /// Asks at every interval; so many bad answers in a row make it unhealthy, one good answer healthy again.
+    async fn while_it_lasts(&self) {
+        let mut failures = 0;
+        loop {
+            sleep(self.rule.interval.0.max(FIRST)).await;
+            match self.once(self.rule.timeout.0).await {
+                Answer::Healthy => {
+                    failures = 0;
+                    self.tracked.checked(self.process, Seen::Healthy);
+                }
+                Answer::Not(what) | Answer::Taken(what) => {
+                    failures += 1;
+                    if failures >= self.rule.failures.max(1) {
+                        self.tracked.checked(self.process, Seen::Failing(what));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn once(&self, limit: Duration) -> Answer {
+        match &self.rule.check {
+            Check::Command(_) => command::check(self.node, &self.tracked.spec, limit)
+                .await
+                .map_or_else(Answer::Not, |()| Answer::Healthy),
+            Check::Tcp => self.connect(limit).await.map_or_else(|answer| answer, |_| Answer::Healthy),
+            Check::Http(path) => {
+                let stream = match self.connect(limit).await {
+                    Ok(stream) => stream,
+                    Err(answer) => return answer,
+                };
+                self.get(stream, path, limit).await
+            }
+        }
+    }
+
+    /// A connection to the instance, and to nobody else.
+    async fn connect(&self, limit: Duration) -> Result<TcpStream, Answer> {
+        let Some(port) = self.tracked.spec.port else {
+            return Err(Answer::Not("it has no port to ask on".into()));
+        };
+        let stream = match timeout(limit, TcpStream::connect(("127.0.0.1", port))).await {
+            Err(_) => return Err(Answer::Not(format!("port {port} takes no connection within {}", say(limit)))),
+            Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+                return Err(Answer::Not(format!("nothing listens on port {port}")));
+            }
+            Ok(Err(e)) => return Err(Answer::Not(format!("port {port}: {e}"))),
+            Ok(Ok(stream)) => stream,
+        };
+        match self.vouch.owner(port, self.process, &self.tracked.family).await {
+            Owner::Instance => Ok(stream),
+            Owner::Nobody => Err(Answer::Not(format!("nothing listens on port {port}"))),
+            Owner::Other(reason) => Err(Answer::Taken(reason)),
+            Owner::Unknown(why) => Err(Answer::Not(format!("who listens on port {port} cannot be found out: {why}"))),
+        }
+    }
+
+    async fn get(&self, stream: TcpStream, path: &str, limit: Duration) -> Answer {
+        let h2 = matches!(&self.tracked.spec.kind, Kind::Instance { h2: true, .. });
+        let host = self.tracked.spec.address().unwrap_or_default();
+        match timeout(limit, http::get(stream, &host, path, h2, 0)).await {
+            Err(_) => Answer::Not(format!("GET {path}: no answer within {}", say(limit))),
+            Ok(Err(error)) => Answer::Not(format!("GET {path}: {error}")),
+            Ok(Ok(answer)) if (200..400).contains(&answer.status) => Answer::Healthy,
+            Ok(Ok(answer)) => Answer::Not(format!("GET {path}: {}", answer.status_text())),
+        }
+    }
+}
+
+/// A span as people say it.
+pub(crate) fn say(span: Duration) -> String {
+    if span.subsec_millis() == 0 { format!("{} s", span.as_secs()) } else { format!("{} ms", span.as_millis()) }
+}

@@ -1,0 +1,88 @@
+//! Starting a shim.
+
+use crate::layout::RunFolder;
+use deployctl_core::instance::SecretValues;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Variables that a shim inherits: they arm crash points in tests.
+const INHERITED: [&str; 2] = ["DEPLOYCTL_CRASH", "DEPLOYCTL_CRASH_RECORD"];
+
+/// What a shim is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShimFor {
+    /// An instance.
+    Run,
+    /// A job.
+    Job,
+    /// One health check by command.
+    Check,
+}
+
+impl ShimFor {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Run => "--run",
+            Self::Job => "--job",
+            Self::Check => "--check",
+        }
+    }
+}
+
+/// How shims are started.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner<'a> {
+    /// The binary, whose first argument is the role.
+    pub(crate) binary: &'a Path,
+    /// The state folder.
+    pub(crate) state: &'a Path,
+}
+
+impl Spawner<'_> {
+    /// Starts a shim that lives on without this process.
+    pub(crate) fn shim(
+        &self,
+        what: ShimFor,
+        id: &str,
+        folder: &RunFolder,
+        secrets: Option<&SecretValues>,
+        stop: Option<Duration>,
+    ) -> io::Result<Child> {
+        let log = folder.path().join("shim.log");
+        let errors = OpenOptions::new().append(true).create(true).mode(0o600).open(log);
+        let mut command = self.command(what, id, secrets)?;
+        // A full disk must not keep a shim from its work.
+        command.stdout(Stdio::null()).stderr(errors.map_or_else(|_| Stdio::null(), Stdio::from));
+        if let Some(grace) = stop {
+            command.arg("--stop").arg(grace.as_millis().to_string());
+        }
+        command.spawn()
+    }
+
+    /// Starts one health check by command; what it prints comes through its pipes.
+    pub(crate) fn check(&self, id: &str, secrets: Option<&SecretValues>) -> io::Result<Child> {
+        let mut command = self.command(ShimFor::Check, id, secrets)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+
+    fn command(&self, what: ShimFor, id: &str, secrets: Option<&SecretValues>) -> io::Result<Command> {
+        let stdin = match secrets {
+            Some(values) => Stdio::from(crate::secrets::pack(values)?),
+            None => Stdio::null(),
+        };
+        let mut command = Command::new(self.binary);
+        command.arg("shim").arg("--state").arg(self.state).arg(what.flag()).arg(id);
+        command.env_clear().env("DEPLOYCTL_STATE", self.state).stdin(stdin).current_dir("/");
+        for name in INHERITED {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(OsStr::new(name), value);
+            }
+        }
+        Ok(command)
+    }
+}

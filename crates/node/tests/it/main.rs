@@ -1,0 +1,4 @@
+//! The node runtime with real processes.
+
+mod life;
+mod world;
