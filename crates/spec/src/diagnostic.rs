@@ -175,7 +175,7 @@ impl<'a> Findings<'a> {
             line: at.line,
             column: at.column,
             width: at.width,
-            text: self.sources.line(at).to_string(),
+            text: shown_line(code, at, self.sources.line(at)),
         });
         let diagnostic = Diagnostic { code, severity, message, location, help };
         if self.found.len() < FOUND_MAX && !self.found.iter().any(|(_, known)| *known == diagnostic) {
@@ -192,4 +192,19 @@ impl<'a> Findings<'a> {
         self.found.sort_by(|(a, x), (b, y)| (x.severity, a).cmp(&(y.severity, b)));
         Diagnostics(self.found.into_iter().map(|(_, d)| d).collect())
     }
+}
+
+/// The line, without what may be a secret: at the place itself, after the key that is there, or, where a map stands on
+/// one line, before.
+fn shown_line(code: Code, at: Place, line: &str) -> String {
+    let column = (at.column as usize).saturating_sub(1);
+    let key = match code {
+        Code::Secret => 0,
+        Code::SecretLiteral => at.width as usize,
+        _ => return line.to_string(),
+    };
+    let before: String = line.chars().take(column).collect();
+    let before = if before.contains(['{', ',']) { " ".repeat(column) } else { before };
+    let key: String = line.chars().skip(column).take(key).collect();
+    format!("{before}{key}...")
 }

@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::diagnostic::{Diagnostics, Findings};
-use crate::node::{Key, Node};
+use crate::node::{Key, Kind, Node};
 use crate::raw::{At, Document, Entries, Environment as RawEnvironment, Text};
 use crate::spec::{Environment, Listen, Tree};
 use crate::text::{shorten, suggest};
@@ -26,18 +26,25 @@ pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item 
     Diagnostics::one(Code::UnknownName, format!("there is no {what} `{}`", shorten(name)), Some(help))
 }
 
-/// Takes the `in` of each app out of the tree: app, key of the app, key of the environment, what is overridden.
-pub(crate) fn take_overrides(whole: &mut Node) -> Vec<(String, Key, Key, Node)> {
+/// What an app says for a single environment: the app's name, the environment's key, and what is different.
+pub(crate) type Override = (String, Key, Node);
+
+/// Takes the `in` of each app out of the tree.
+pub(crate) fn take_overrides(whole: &mut Node, findings: &mut Findings<'_>) -> Vec<Override> {
     let mut found = Vec::new();
-    let crate::node::Kind::Map(top) = &mut whole.kind else { return found };
+    let Kind::Map(top) = &mut whole.kind else { return found };
     let Some((_, apps)) = top.iter_mut().find(|(key, _)| key.name == "apps") else { return found };
-    let crate::node::Kind::Map(apps) = &mut apps.kind else { return found };
+    let Kind::Map(apps) = &mut apps.kind else { return found };
     for (app, settings) in apps {
-        let Some((within, overrides)) = settings.take("in") else { continue };
-        if let crate::node::Kind::Map(entries) = overrides.kind {
-            found.extend(entries.into_iter().map(|(key, node)| (app.name.clone(), app.clone(), key, node)));
-        } else if overrides.kind != crate::node::Kind::Null {
-            found.push((app.name.clone(), app.clone(), within, overrides));
+        let Some((_, overrides)) = settings.take("in") else { continue };
+        match overrides.kind {
+            Kind::Map(entries) => found.extend(entries.into_iter().map(|(key, node)| (app.name.clone(), key, node))),
+            Kind::Null => {}
+            _ => {
+                let message = format!("`in` must be a map, not {}", overrides.describe());
+                let help = "write the name of an environment, and under it what is different there";
+                findings.error_help(overrides.at, Code::WrongType, message, help);
+            }
         }
     }
     found
@@ -139,7 +146,7 @@ pub(crate) fn listen(raw: &RawEnvironment, findings: &mut Findings<'_>) -> Vec<L
 pub(crate) fn apps(
     document: &Document,
     whole: &Node,
-    overrides: Vec<(String, Key, Key, Node)>,
+    overrides: Vec<Override>,
     environments: &[Environment],
     findings: &mut Findings<'_>,
 ) -> BTreeMap<AppName, Tree> {
@@ -153,7 +160,7 @@ pub(crate) fn apps(
         let at = whole.get("apps").map_or(whole.at, |node| node.at);
         findings.error_help(at, Code::MissingKey, "there is no app", "`deployctl init` writes a start");
     }
-    for (app, _, key, node) in overrides {
+    for (app, key, node) in overrides {
         let Some(environment) = environments.iter().find(|known| known.name.as_str() == key.name) else {
             let help = suggest(&key.name, environments.iter().map(|known| known.name.as_str()));
             let message = format!("there is no environment `{}`", shorten(&key.name));

@@ -7,7 +7,7 @@ use crate::source::Place;
 use crate::spec::{Environment, Spec};
 use deployctl_core::config::{Strategy, TargetConfig};
 use deployctl_core::id::{AppName, Version};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Stands for the version that is not known yet.
 const ANY_VERSION: &str = "0";
@@ -111,30 +111,61 @@ fn addresses(apps: &[Answer], findings: &mut Findings<'_>) {
 }
 
 fn routes(environment: &Environment, apps: &[Answer], findings: &mut Findings<'_>) {
-    let mut taken: BTreeMap<(String, String), &Answer> = BTreeMap::new();
-    for answer in apps {
-        let Some(route) = &answer.app.config.route else { continue };
-        let any = [String::from("any host")];
-        let hosts = if route.hosts.is_empty() { &any[..] } else { &route.hosts };
-        for host in hosts.iter().chain(&route.redirect_hosts) {
-            let Some(other) = taken.insert((host.clone(), route.path.clone()), answer) else { continue };
-            let (a, b) = (&other.app, &answer.app);
-            let (who, help) = if a.app != b.app {
-                (format!("`{}` and `{}` both take", a.app, b.app), "give one of them another `host` or `path`")
-            } else if a.region != b.region && environment.listen.is_empty() {
-                // Each region's instances are reached by an address of their own only.
+    let mut told: BTreeSet<(&AppName, &AppName)> = BTreeSet::new();
+    for (at, later) in apps.iter().enumerate() {
+        for earlier in &apps[..at] {
+            // Without a common address the instances of each region are reached by one of their own.
+            if earlier.app.region != later.app.region && environment.listen.is_empty() {
                 continue;
-            } else if a.region != b.region {
-                let who = format!("`{}` in the regions `{}` and `{}` takes", a.app, a.region, b.region);
-                (who, "use the region in the host: `\"{{ region }}.shop.example.com\"`")
-            } else {
-                (format!("`{}` twice takes", a.app), "name each host once")
-            };
-            let message = format!("{who} `{host}{}` in `{}`", route.path, environment.name);
-            findings.error_help(answer.route_at, Code::RouteConflict, message, help);
-            break;
+            }
+            let Some(what) = both_take(earlier, later) else { continue };
+            if told.insert((&earlier.app.app, &later.app.app)) {
+                route_conflict(environment, earlier, later, &what, findings);
+            }
         }
     }
+    for answer in apps {
+        let hosts = taken(answer);
+        if let Some(twice) = hosts.iter().enumerate().find_map(|(at, host)| hosts[..at].contains(host).then_some(host))
+        {
+            let message = format!("`{}` names `{twice}` twice", answer.app.app);
+            findings.error_help(answer.route_at, Code::RouteConflict, message, "name each host once");
+        }
+    }
+}
+
+/// The hosts from which an app takes requests.
+fn taken(answer: &Answer) -> Vec<&str> {
+    let Some(route) = &answer.app.config.route else { return Vec::new() };
+    let any = if route.hosts.is_empty() { &["any host"][..] } else { &[] };
+    any.iter().copied().chain(route.hosts.iter().chain(&route.redirect_hosts).map(String::as_str)).collect()
+}
+
+/// A host and path that two apps take both.
+fn both_take(a: &Answer, b: &Answer) -> Option<String> {
+    let path = &a.app.config.route.as_ref()?.path;
+    let same = b.app.config.route.as_ref()?.path == *path;
+    let theirs = taken(b);
+    let host = taken(a).into_iter().find(|host| same && theirs.contains(host))?;
+    Some(if host == "any host" { format!("`{path}` of any host") } else { format!("`{host}{path}`") })
+}
+
+fn route_conflict(
+    environment: &Environment,
+    earlier: &Answer,
+    later: &Answer,
+    what: &str,
+    findings: &mut Findings<'_>,
+) {
+    let (a, b) = (&earlier.app, &later.app);
+    let (message, help) = if a.app == b.app {
+        let who = format!("`{}` takes {what} in both regions `{}` and `{}`", a.app, a.region, b.region);
+        (who, "use the region in the host: `\"{{ region }}.shop.example.com\"`")
+    } else {
+        (format!("`{}` and `{}` both take {what}", a.app, b.app), "give one of them another `host` or `path`")
+    };
+    let message = format!("{message}, in `{}`", environment.name);
+    findings.error_help(later.route_at, Code::RouteConflict, message, help);
 }
 
 /// An address with TLS needs a certificate from somewhere.

@@ -186,9 +186,9 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
         });
     }
     let mut whole = whole?;
-    let overrides = names::take_overrides(&mut whole);
+    let overrides = names::take_overrides(&mut whole, findings);
     let document: Option<Document> = decode::decode(&whole, findings);
-    for (_, _, _, node) in &overrides {
+    for (_, _, node) in &overrides {
         let _: Option<Settings> = decode::decode(node, findings);
     }
     let document = document?;

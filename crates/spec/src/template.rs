@@ -10,7 +10,7 @@ use crate::code::Code;
 use crate::diagnostic::Findings;
 use crate::raw::{At, Text};
 use crate::source::{Place, Sources};
-use crate::text::{shorten, suggest};
+use crate::text::{alternatives, shorten, suggest};
 use deployctl_core::config::{LatePart, LateText};
 use deployctl_core::id::AppName;
 use minijinja::value::ValueKind;
@@ -159,6 +159,11 @@ impl<'a> Templates<'a> {
 
     fn evaluate(&self, inner: &str) -> Result<String, (Code, String, Option<String>)> {
         let template = |message: String| (Code::Template, message, None);
+        let failed = |error: &minijinja::Error| {
+            let unknown = error.kind() == minijinja::ErrorKind::UnknownFilter;
+            let help = unknown.then(|| format!("the filters are {}", alternatives(FILTERS.iter().copied())));
+            (Code::Template, explain(error), help)
+        };
         if inner.len() > EXPRESSION_MAX {
             return Err(template(format!("this expression is longer than {EXPRESSION_MAX} characters")));
         }
@@ -166,13 +171,13 @@ impl<'a> Templates<'a> {
         if pieces::unquoted(inner).any(|c| c == '*') {
             return Err(template("`*` is not available in templates".into()));
         }
-        let expression = self.environment.compile_expression(inner).map_err(|e| template(explain(&e)))?;
+        let expression = self.environment.compile_expression(inner).map_err(|e| failed(&e))?;
         let mut names: Vec<String> = expression.undeclared_variables(true).into_iter().collect();
         names.sort();
         for name in &names {
             self.check_name(name)?;
         }
-        let value = expression.eval(&self.values).map_err(|e| template(explain(&e)))?;
+        let value = expression.eval(&self.values).map_err(|e| failed(&e))?;
         match value.kind() {
             ValueKind::String | ValueKind::Number | ValueKind::Bool => {}
             _ => return Err(template(format!("`{}` is not a single value", shorten(inner)))),
@@ -204,6 +209,8 @@ impl<'a> Templates<'a> {
     }
 }
 
+const FILTERS: &[&str] = &["lower", "upper", "trim", "replace"];
+
 /// Expressions without access to anything, and with an end.
 fn sandbox() -> Environment<'static> {
     let mut environment = Environment::empty();
@@ -228,9 +235,5 @@ fn explain(error: &minijinja::Error) -> String {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     };
-    format!("this template cannot be computed: {}", shorten_long(&message))
-}
-
-fn shorten_long(text: &str) -> String {
-    crate::text::shorten_to(text, 200)
+    format!("this template cannot be computed: {}", crate::text::shorten_to(&message, 200))
 }

@@ -47,6 +47,9 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// `did you mean ...?` if there is something near, else the accepted names.
 pub(crate) fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    if known.clone().into_iter().next().is_none() {
+        return "nothing can stand here".into();
+    }
     match nearest(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("possible here: {}", alternatives(known)),

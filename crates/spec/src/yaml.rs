@@ -92,8 +92,9 @@ fn report(index: u32, source: &Source, error: &Error, findings: &mut Findings<'_
             if message.contains("recursion limit") {
                 (Code::TooLarge, format!("`{name}` is nested too deeply"), LIMITS_HELP)
             } else {
+                let help = if message.contains("tabs ") { "indent with spaces" } else { SYNTAX_HELP };
                 let message = crate::text::shorten_to(message, 200);
-                (Code::Syntax, format!("this is not YAML: {message}"), SYNTAX_HELP)
+                (Code::Syntax, format!("this is not YAML: {message}"), help)
             }
         }
     };

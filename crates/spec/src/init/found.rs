@@ -47,6 +47,7 @@ pub(super) fn look(listing: &Listing) -> Found {
             found.apps.extend(dockerfile(name, text, &listing.name));
         }
     }
+    found.apps.retain(|app| app.command.first().is_some_and(|program| !program.trim().is_empty()));
     for name in ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"] {
         let Some(text) = file(name) else { continue };
         let services = services(text);

@@ -111,7 +111,7 @@ fn word(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let text = if ours { text } else { text.replace("{{", "{{ \"{{\" }}") };
     let plain = |c: char| c.is_ascii_alphanumeric() || "./_-".contains(c);
-    let word = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-')
+    let word = text.starts_with(|c: char| c.is_ascii_alphanumeric() || "./-".contains(c))
         && text.chars().all(plain)
         && text.chars().any(|c| c.is_ascii_alphabetic())
         && text.to_ascii_lowercase() != "null";

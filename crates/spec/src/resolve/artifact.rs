@@ -34,7 +34,7 @@ fn url(text: &At<Text>, cx: &mut Context<'_, '_>) -> ArtifactSource {
     }
     if rest.split('/').next().is_some_and(|host| host.contains('@')) {
         let message = "this address has credentials in it";
-        cx.findings.error_help(text.at, Code::SecretLiteral, message, "fetch it to a path before, without them");
+        cx.findings.error_help(text.at, Code::Secret, message, "fetch it to a path before, without them");
     }
     ArtifactSource::Url(url)
 }

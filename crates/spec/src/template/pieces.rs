@@ -81,7 +81,13 @@ pub(crate) fn unquoted(inside: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// The place `skip` characters into `text`, if it is written in the file as it is; else the place of `text`.
+/// How many lines after the start of a text its expressions are looked for.
+const LINES_MAX: u32 = 200;
+
+/// The place of the `width` characters that stand `skip` characters into `text`.
+///
+/// Where quotes, escapes or folding make the file differ from the text, it is the next place where those characters
+/// are written, or else the whole text.
 pub(crate) fn within(sources: &Sources, text: &At<Text>, skip: usize, width: usize) -> Place {
     let line: Vec<char> = sources.line(text.at).chars().collect();
     let start = (text.at.column as usize).saturating_sub(1);
@@ -89,8 +95,24 @@ pub(crate) fn within(sources: &Sources, text: &At<Text>, skip: usize, width: usi
     let upto: Vec<char> = text.value.0.chars().take(skip + width).collect();
     match line.get(start + quote..start + quote + upto.len()) {
         Some(written) if written == upto => text.at.within(quote + skip, width),
-        _ => text.at,
+        _ => search(sources, text.at, &upto[skip.min(upto.len())..]).unwrap_or(text.at),
     }
+}
+
+fn search(sources: &Sources, from: Place, needle: &[char]) -> Option<Place> {
+    let needle: String = needle.iter().collect();
+    if needle.trim().is_empty() {
+        return None;
+    }
+    (from.line..from.line.saturating_add(LINES_MAX)).find_map(|number| {
+        let line = sources.line(Place { line: number, ..from });
+        let skip = if number == from.line { from.column as usize - 1 } else { 0 };
+        let skipped: usize = line.chars().take(skip).map(char::len_utf8).sum();
+        let found = skipped + line[skipped..].find(&needle)?;
+        let column = u32::try_from(line[..found].chars().count() + 1).ok()?;
+        let width = u32::try_from(needle.chars().count()).ok()?;
+        Some(Place { line: number, column, width, ..from })
+    })
 }
 
 #[cfg(test)]

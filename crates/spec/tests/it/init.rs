@@ -1,0 +1,93 @@
+//! A start for each kind of project validates, and says what is missing.
+
+use super::parse;
+use deployctl_spec::{Listing, Spec, init};
+
+fn start(name: &str, files: &[(&str, &str)]) -> (String, Spec) {
+    let files = files.iter().map(|(path, text)| ((*path).to_string(), (*text).to_string())).collect();
+    let text = init(&Listing { name: name.into(), files });
+    let spec = parse(&text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+    assert!(spec.warnings.0.is_empty(), "{}\n{text}", spec.warnings);
+    (text, spec)
+}
+
+fn has(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.contains(line), "`{line}` is not in:\n{text}");
+    }
+}
+
+#[test]
+fn an_empty_directory() {
+    let (text, spec) = start("My Shop", &[]);
+    has(&text, &["project: my-shop\n", "command: [./my-shop, --port, \"{{ port }}\"]"]);
+    assert_eq!(spec.environments.len(), 2);
+    start("", &[]);
+}
+
+#[test]
+fn cargo() {
+    let (text, _) = start("x", &[("Cargo.toml", "[package]\nname = \"shop-api\"\nversion = \"1.0.0\"\n")]);
+    has(
+        &text,
+        &["  shop-api: # from Cargo.toml", "artifact: target/release/shop-api", "build: [cargo, build, --release]"],
+    );
+    let (text, _) = start("work", &[("Cargo.toml", "[workspace]\nmembers = []\n")]);
+    has(&text, &["  work: # from Cargo.toml"]);
+}
+
+#[test]
+fn npm() {
+    let json = r#"{ "name": "@acme/web", "scripts": { "start": "node ." } }"#;
+    let (text, _) = start("x", &[("package.json", json)]);
+    has(&text, &["  web: # from package.json", "command: [npm, start]", "PORT: \"{{ port }}\"", "build: [npm, ci]"]);
+    let (text, _) = start("x", &[("package.json", r#"{ "main": "lib/index.js" }"#)]);
+    has(&text, &["command: [node, lib/index.js]"]);
+    start("x", &[("package.json", "not json")]);
+}
+
+#[test]
+fn python() {
+    let (text, _) = start("x", &[("pyproject.toml", "[project]\nname = \"my-app\"\n")]);
+    has(&text, &["command: [python3, -m, my_app]"]);
+    let (text, spec) = start("x", &[("manage.py", ""), ("requirements.txt", "django\n")]);
+    has(&text, &["run: [python3, manage.py, migrate]", "\"127.0.0.1:{{ port }}\""]);
+    assert_eq!(spec.apps().len(), 1);
+    has(&start("x", &[("requirements.txt", ""), ("app.py", "")]).0, &["command: [python3, app.py]"]);
+}
+
+#[test]
+fn procfile() {
+    let text = "web: bundle exec puma -p $PORT\n# no\nworker: rake jobs\nrelease: rake db:migrate\nbad\n";
+    let (text, spec) = start("x", &[("Procfile", text), ("package.json", "{}")]);
+    has(&text, &["command: [sh, -c, \"exec bundle exec puma -p $PORT\"]", "run: [sh, -c, \"rake db:migrate\"]"]);
+    let apps: Vec<&str> = spec.apps().iter().map(|app| app.as_str()).collect();
+    assert_eq!(apps, ["web", "worker"]);
+    assert_eq!(text.matches("route:").count(), 1, "only web takes requests");
+}
+
+#[test]
+fn containers_are_named_as_missing() {
+    let dockerfile = "FROM debian\nENTRYPOINT [\"/srv/app\"]\nCMD [\"--verbose\", \"{{ x }}\"]\n";
+    let (text, _) = start("x", &[("Dockerfile", dockerfile)]);
+    has(&text, &["Dockerfile: containers (`target: docker`) are not built yet", "command: [/srv/app, --verbose, "]);
+    let compose = "services:\n  web: { image: web }\n  db: { image: postgres }\n";
+    let (text, _) = start("x", &[("compose.yaml", compose)]);
+    has(&text, &["#   compose.yaml (web, db): `target: compose` is not built yet"]);
+    let (text, _) = start("x", &[("k8s/web.yaml", ""), ("chart/Chart.yaml", "name: x")]);
+    has(
+        &text,
+        &["k8s/web.yaml: `target: kubernetes` is not built yet", "chart/Chart.yaml: `target: helm` is not built yet"],
+    );
+}
+
+#[test]
+fn a_real_directory_is_looked_at() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("Procfile"), "web: ./serve\n").expect("written");
+    std::fs::create_dir(dir.path().join("k8s")).expect("made");
+    std::fs::write(dir.path().join("k8s/a.yaml"), "kind: Deployment\n").expect("written");
+    let listing = Listing::read(dir.path());
+    assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["Procfile", "k8s/a.yaml"]);
+    assert!(parse(&init(&listing)).is_ok());
+}
