@@ -1,0 +1,115 @@
+//! Documents keep in step with the code.
+
+use super::Complaint;
+use super::tree::Tree;
+use std::collections::BTreeMap;
+
+/// Every target begins by saying what it is.
+pub(crate) fn crates(tree: &Tree) -> Vec<Complaint> {
+    let targets = tree.packages.iter().flat_map(|package| &package.targets);
+    let silent = targets.filter(|t| !tree.files.get(&t.source).is_some_and(|text| text.starts_with("//! ")));
+    silent.map(|target| Complaint::new(&target.source, "does not begin with `//! ` and what it is")).collect()
+}
+
+/// `ARCHITECTURE.md` names every package.
+pub(crate) fn architecture(tree: &Tree) -> Vec<Complaint> {
+    const FILE: &str = "ARCHITECTURE.md";
+    let text = tree.files.get(FILE).map_or("", String::as_str);
+    let missing = tree.packages.iter().filter(|package| !text.contains(&format!("`{}`", package.folder)));
+    missing.map(|package| Complaint::new(FILE, format!("does not name `{}`", package.folder))).collect()
+}
+
+/// Every error code, declared in a `codes!` list, has a page in `docs/errors`, and every page a code.
+pub(crate) fn error_pages(tree: &Tree) -> Vec<Complaint> {
+    let mut codes = BTreeMap::new();
+    for (file, text) in tree.rust() {
+        for list in text.split("\ncodes! {").skip(1) {
+            for line in list.split("\n}").next().unwrap_or_default().lines() {
+                if let Some(code) = line.split_once("= \"").and_then(|(_, rest)| rest.split('"').next()) {
+                    codes.insert(code, file);
+                }
+            }
+        }
+    }
+    let page = |code: &str| format!("docs/errors/{code}.md");
+    let mut complaints: Vec<Complaint> = codes
+        .iter()
+        .filter(|(code, _)| !tree.files.contains_key(&page(code)))
+        .map(|(code, file)| Complaint::new(*file, format!("the code `{code}` has no page {}", page(code))))
+        .collect();
+    for name in tree.files.keys() {
+        let code = name.strip_prefix("docs/errors/").and_then(|file| file.strip_suffix(".md"));
+        if code.is_some_and(|code| code != "README" && !codes.contains_key(code)) {
+            complaints.push(Complaint::new(name, "no error has this code"));
+        }
+    }
+    complaints
+}
+
+/// The tests that `docs/promises.md` names exist: `some::path::test_name` is a function somewhere.
+pub(crate) fn promises(tree: &Tree) -> Vec<Complaint> {
+    const FILE: &str = "docs/promises.md";
+    let Some(text) = tree.files.get(FILE) else { return Vec::new() };
+    let mut complaints = Vec::new();
+    for name in text.split('`').skip(1).step_by(2).filter(|quoted| quoted.contains("::")) {
+        let function = name.rsplit("::").next().unwrap_or_default();
+        let declared = format!("fn {function}(");
+        if !tree.rust().any(|(_, text)| text.contains(&declared)) {
+            complaints.push(Complaint::new(FILE, format!("there is no test `{name}`")));
+        }
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::tree::{Package, Target};
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let files = files.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        Tree { files, packages: vec![] }
+    }
+
+    fn said(complaints: &[Complaint]) -> Vec<String> {
+        complaints.iter().map(|c| format!("{}: {}", c.place, c.what)).collect()
+    }
+
+    #[test]
+    fn packages_are_described() {
+        let mut tree = tree(&[("a/src/lib.rs", "//! Text.\n"), ("b/src/lib.rs", "mod x;"), ("ARCHITECTURE.md", "`a`")]);
+        for folder in ["a", "b"] {
+            let target = Target { kind: "lib".into(), source: format!("{folder}/src/lib.rs") };
+            tree.packages.push(Package { folder: folder.into(), targets: vec![target], ..Package::default() });
+        }
+        assert_eq!(said(&crates(&tree)), ["b/src/lib.rs: does not begin with `//! ` and what it is"]);
+        assert_eq!(said(&architecture(&tree)), ["ARCHITECTURE.md: does not name `b`"]);
+    }
+
+    #[test]
+    fn codes_and_pages_belong_together() {
+        let tree = tree(&[
+            (
+                "code.rs",
+                "\ncodes! {\n    /// One.\n    One = \"spec-one\",\n    Two = \"spec-two\",\n}\nlet x = \"other\";",
+            ),
+            ("docs/errors/spec-one.md", ""),
+            ("docs/errors/old.md", ""),
+            ("docs/errors/README.md", ""),
+        ]);
+        let wrong = [
+            "code.rs: the code `spec-two` has no page docs/errors/spec-two.md",
+            "docs/errors/old.md: no error has this code",
+        ];
+        assert_eq!(said(&error_pages(&tree)), wrong);
+    }
+
+    #[test]
+    fn promised_tests_exist() {
+        let tree = tree(&[
+            ("docs/promises.md", "P1: `proxy::keeps_requests`, `proxy::gone` and `not_a_path`"),
+            ("a.rs", "fn keeps_requests() {}"),
+        ]);
+        assert_eq!(said(&promises(&tree)), ["docs/promises.md: there is no test `proxy::gone`"]);
+    }
+}
