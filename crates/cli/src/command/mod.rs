@@ -1,0 +1,125 @@
+//! The client's commands, a file per group.
+
+mod audit;
+mod change;
+mod deploy;
+mod diff;
+mod look;
+mod plan;
+mod promote;
+mod service;
+mod setup;
+mod show;
+
+use crate::args::{Cli, Command, Common, Output};
+use crate::fail::Failure;
+use crate::{output, state, wake};
+use clap::Parser;
+use deployctl_api::Query;
+use deployctl_api::client::Client;
+use deployctl_core::ask::{Refused, RefusedKind, Selection};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What every command works with.
+pub(crate) struct Context {
+    common: Common,
+    state: PathBuf,
+}
+
+impl Context {
+    pub(crate) fn output(&self) -> Output {
+        self.common.output
+    }
+
+    /// `--project`, if it was given.
+    pub(crate) fn project(&self) -> Option<&Path> {
+        self.common.project.as_deref()
+    }
+
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// A connection to the engine, started if need be.
+    pub(crate) async fn engine(&self) -> Result<Client, Failure> {
+        wake::engine(&self.state).await
+    }
+
+    /// The scopes of a place in this project, or in all where no project can be read.
+    pub(crate) fn query(&self, place: &crate::args::Place) -> Query {
+        Query {
+            project: crate::project::name(self.project()),
+            environment: place.env.clone(),
+            region: place.region.clone(),
+            app: place.app.clone(),
+            ..Query::default()
+        }
+    }
+
+    /// The scopes of a place in this project, or in all where no project can be read.
+    pub(crate) fn selection(&self, place: &crate::args::Where) -> Selection {
+        Selection {
+            project: crate::project::name(self.project()),
+            environment: Some(place.env.clone()),
+            region: place.region.clone(),
+            app: place.apps.app.clone(),
+        }
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    deployctl_sys::crash::arm("client");
+    let colour = output::colour_err();
+    let done = state::locate(cli.common.state.as_deref()).and_then(|state| {
+        let context = Context { common: cli.common, state };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Failure::usage("internal", format!("no runtime: {e}")))?;
+        runtime.block_on(run(&context, cli.command))
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(colour);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure> {
+    match command {
+        None => look::overview(context).await,
+        Some(Command::Init(args)) => setup::init(context, &args),
+        Some(Command::Validate(args)) => setup::validate(context, &args),
+        Some(Command::Schema) => setup::schema(),
+        Some(Command::Completions { shell }) => setup::completions(shell),
+        Some(Command::Plan(args)) => plan::plan(context, &args).await,
+        Some(Command::Deploy(args)) => deploy::deploy(context, &args).await,
+        Some(Command::Rollback(args)) => change::rollback(context, &args).await,
+        Some(Command::Promote(args)) => promote::promote(context, &args).await,
+        Some(Command::Status(place)) => look::status(context, &place).await,
+        Some(Command::Health(place)) => look::health(context, &place).await,
+        Some(Command::List(place)) => look::list(context, &place).await,
+        Some(Command::History(args)) => look::history(context, &args).await,
+        Some(Command::Diff(args)) => diff::diff(context, &args).await,
+        Some(Command::Show(id)) => show::show(context, &id).await,
+        Some(Command::Attach(args)) => show::attach(context, &args).await,
+        Some(Command::Cancel(args)) => change::cancel(context, &args).await,
+        Some(Command::Pause(args)) => change::pause(context, &args).await,
+        Some(Command::Resume(args)) => change::resume(context, &args).await,
+        Some(Command::Restart(args)) => change::restart(context, &args).await,
+        Some(Command::Down(args)) => change::down(context, &args).await,
+        Some(Command::Maintenance(args)) => change::maintenance(context, &args).await,
+        Some(Command::Logs(args)) => look::logs(context, &args).await,
+        Some(Command::Audit(args)) => audit::audit(context, &args).await,
+        Some(Command::Service { what }) => service::service(context, &what),
+        Some(Command::Approve(_) | Command::Reject(_)) => Err(Refused::new(
+            RefusedKind::Denied,
+            "no-server",
+            "approvals need a server, and this engine serves one machine only",
+        )
+        .into()),
+        Some(Command::Serve) => Err(Failure::usage("not-built", "`serve` is not built yet; nothing was started")),
+    }
+}

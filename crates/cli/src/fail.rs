@@ -1,0 +1,57 @@
+//! How a command ends badly: one type, printed once, at the edge.
+
+use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_spec::Diagnostics;
+
+/// Why a command ends with something other than 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was refused; nothing was changed.
+    Refused(Refused),
+    /// The specification is wrong.
+    Spec(Diagnostics),
+    /// All was said already; only the exit code is left.
+    Said(u8),
+}
+
+impl Failure {
+    pub(crate) fn usage(code: &str, message: impl Into<String>) -> Self {
+        Self::Refused(Refused::new(RefusedKind::Usage, code, message))
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(refused) => refused.kind.exit_code(),
+            Self::Spec(_) => 2,
+            Self::Said(code) => *code,
+        }
+    }
+
+    pub(crate) fn print(&self, colour: bool) {
+        let (red, plain) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        match self {
+            Self::Refused(refused) => {
+                let mut text = format!("{red}error{plain}[{}]: {}", refused.code, refused.message);
+                if let Some(hint) = &refused.hint {
+                    text.push_str("\n  next: ");
+                    text.push_str(hint);
+                }
+                crate::output::err(&text);
+            }
+            Self::Spec(diagnostics) => crate::output::err(diagnostics.render(colour).trim_end()),
+            Self::Said(_) => {}
+        }
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Spec(diagnostics)
+    }
+}

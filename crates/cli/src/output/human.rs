@@ -1,0 +1,136 @@
+//! What people read.
+
+use super::colour_out;
+use super::table::table;
+use super::time::{ago, rfc3339};
+use deployctl_core::view::{History, Status};
+
+/// `status`: a block per scope, worst first would hide the order; so in the order of names.
+pub(crate) fn status(all: &[Status]) -> String {
+    if all.is_empty() {
+        return "nothing was deployed here yet; `deployctl deploy --env ENV --all --version VERSION` begins".into();
+    }
+    let blocks: Vec<String> = all.iter().map(block).collect();
+    blocks.join("\n\n")
+}
+
+fn paint(health: &str) -> String {
+    if !colour_out() {
+        return health.into();
+    }
+    let colour = match health {
+        "healthy" => "32",
+        "degraded" | "unknown" => "33",
+        _ => "31",
+    };
+    format!("\x1b[{colour}m{health}\x1b[0m")
+}
+
+fn place(status: &Status) -> String {
+    let region = if status.region.as_str() == "default" { String::new() } else { format!("/{}", status.region) };
+    format!("{}{region} {}", status.environment, status.app)
+}
+
+fn block(status: &Status) -> String {
+    let version = status.version.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+    let since = status.since.map_or(String::new(), |since| format!(", since {} ({})", rfc3339(since), ago(since)));
+    let mut lines = vec![format!("{}: {version} is {}{since}", place(status), paint(&status.health))];
+    if let Some(detail) = &status.detail {
+        lines.push(format!("  {detail}"));
+    }
+    if status.maintenance {
+        lines.push("  the maintenance page is on".into());
+    }
+    if let Some(running) = &status.running {
+        lines.push(format!("  changing now: deployctl attach {running}"));
+    }
+    lines.extend(status.urls.iter().map(|url| format!("  {url}")));
+    let rows: Vec<Vec<String>> = status
+        .instances
+        .iter()
+        .map(|i| {
+            let pid = i.pid.map_or(String::new(), |pid| format!("pid {pid}"));
+            let restarts = if i.restarts > 0 { format!("{} restarts", i.restarts) } else { String::new() };
+            let address = i.address.clone().unwrap_or_default();
+            vec![format!("  {}", i.id), i.version.clone(), i.state.clone(), address, pid, restarts]
+        })
+        .collect();
+    if !rows.is_empty() {
+        let text = table(&["  INSTANCE", "VERSION", "STATE", "ADDRESS", "PROCESS", ""], &rows);
+        lines.push(text);
+    }
+    lines.join("\n")
+}
+
+/// The 3 am screen: what runs, the last verdict, and the exact command to undo it.
+pub(crate) fn overview(all: &[Status]) -> String {
+    if all.is_empty() {
+        return status(all);
+    }
+    let mut lines = Vec::new();
+    for status in all {
+        lines.push(block(status));
+        if let Some(last) = &status.last {
+            let reason = last.reason.as_deref().filter(|_| last.verdict != "succeeded");
+            lines.push(format!(
+                "  last: {} {} {} by {}, {}{}",
+                last.action,
+                last.version.as_ref().map_or(String::new(), ToString::to_string),
+                last.verdict,
+                last.actor,
+                ago(last.ended_at.unwrap_or(last.started_at)),
+                reason.map_or(String::new(), |reason| format!("\n  why:  {reason}")),
+            ));
+        }
+        let undo = match (&status.running, &status.previous, &status.last) {
+            (Some(id), _, _) => Some(format!("deployctl cancel {id}")),
+            (None, _, Some(last)) if last.restored == Some(true) && last.verdict != "succeeded" => None,
+            (None, Some(previous), _) => Some(format!(
+                "deployctl rollback --env {} --app {}   (back to {previous})",
+                status.environment, status.app
+            )),
+            _ => None,
+        };
+        lines.extend(undo.map(|undo| format!("  undo: {undo}")));
+        lines.push(String::new());
+    }
+    lines.join("\n").trim_end().to_owned()
+}
+
+/// `list`: a row per app, a column per environment.
+pub(crate) fn list(all: &[Status]) -> String {
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|s| {
+            let version = s.version.as_ref().map_or("-".to_owned(), ToString::to_string);
+            vec![s.environment.to_string(), s.region.to_string(), s.app.to_string(), version, s.health.clone()]
+        })
+        .collect();
+    table(&["ENVIRONMENT", "REGION", "APP", "VERSION", "HEALTH"], &rows)
+}
+
+/// `history`.
+pub(crate) fn history(all: &[History]) -> String {
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|h| {
+            let text = |version: &Option<deployctl_core::id::Version>| {
+                version.as_ref().map_or("-".to_owned(), ToString::to_string)
+            };
+            let reason = h.reason.as_deref().filter(|_| h.verdict != "succeeded").or(h.note.as_deref());
+            let reason: String = reason.unwrap_or_default().chars().take(100).collect();
+            vec![
+                rfc3339(h.started_at),
+                h.environment.to_string(),
+                h.app.to_string(),
+                h.action.to_string(),
+                format!("{} -> {}", text(&h.previous), text(&h.version)),
+                h.verdict.clone(),
+                h.actor.clone(),
+                h.id.to_string(),
+                reason,
+            ]
+        })
+        .collect();
+    table(&["STARTED", "ENV", "APP", "WHAT", "VERSIONS", "VERDICT", "BY", "DEPLOYMENT", "WHY"], &rows)
+}

@@ -1,0 +1,138 @@
+//! The project at hand: its specification, and what is asked of the engine because of it.
+
+use crate::args::Where;
+use crate::fail::Failure;
+use crate::secrets::Reader;
+use deployctl_core::ask::{By, Deploy, DeployLeg};
+use deployctl_core::config::ArtifactSource;
+use deployctl_core::id::{AppName, EnvName, ProjectName, RegionName, Scope, Version};
+use deployctl_spec::{Environment, ResolvedApp, Source, Spec, find_project};
+use std::path::{Path, PathBuf};
+
+/// The project's directory.
+pub(crate) fn dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(given) = given {
+        return Ok(given.to_path_buf());
+    }
+    let here =
+        std::env::current_dir().map_err(|e| Failure::usage("no-project", format!("no current directory: {e}")))?;
+    find_project(&here).ok_or_else(|| {
+        let message = format!(
+            "no deployctl.yaml in {} or above it; `deployctl init` writes one, --project names another directory",
+            here.display()
+        );
+        Failure::usage("no-project", message)
+    })
+}
+
+/// The specification.
+pub(crate) fn load(given: Option<&Path>, overlays: &[PathBuf]) -> Result<Spec, Failure> {
+    Ok(Spec::load(&dir(given)?, overlays)?)
+}
+
+/// The project's name if there is a project that can be read; commands that only look must work at 3 am, with a broken
+/// specification too.
+pub(crate) fn name(given: Option<&Path>) -> Option<ProjectName> {
+    load(given, &[]).ok().map(|spec| spec.project.clone())
+}
+
+/// What a deployment asks for, before artifacts are built.
+pub(crate) struct Wanted {
+    pub(crate) spec: Spec,
+    pub(crate) apps: Vec<ResolvedApp>,
+}
+
+impl Wanted {
+    /// Resolves the selected apps of an environment, in the order of their dependencies, region by region.
+    pub(crate) fn new(spec: Spec, place: &Where, version: Option<&Version>) -> Result<Self, Failure> {
+        let environment = spec.environment(place.env.as_str())?.clone();
+        if let Some(app) = &place.apps.app {
+            spec.app(app.as_str())?;
+        }
+        let regions = regions(&environment, place.region.as_ref())?;
+        let mut apps = Vec::new();
+        for region in &regions {
+            for app in spec.order(&environment.name) {
+                if place.apps.app.as_ref().is_none_or(|only| *only == app) {
+                    apps.push(spec.resolve(&environment.name, &app, region, version)?);
+                }
+            }
+        }
+        if let (Some(_), Some(version)) = (&place.apps.app, version)
+            && let Some(pinned) = apps.iter().find(|app| app.version != *version)
+        {
+            let message =
+                format!("{} pins version {}, so it cannot be brought to {version}", pinned.app, pinned.version);
+            return Err(Failure::usage("version-pinned", message));
+        }
+        Ok(Self { spec, apps })
+    }
+
+    /// The question to the engine. Reads the secrets.
+    pub(crate) fn ask(&self, by: By, plan: Option<String>, built_here: bool) -> Result<Deploy, Failure> {
+        let mut secrets = Reader::new(self.spec.dir());
+        let mut legs = Vec::new();
+        for app in &self.apps {
+            let mut values = std::collections::BTreeMap::new();
+            for reference in &app.secrets {
+                values.insert(reference.clone(), secrets.read(reference)?);
+            }
+            legs.push(DeployLeg {
+                scope: scope(&self.spec.project, &app.environment, &app.region, &app.app),
+                version: app.version.clone(),
+                config: app.config.clone(),
+                artifact: app.artifact.clone(),
+                sha256: app.artifact_sha256.clone(),
+                built_here: built_here && app.build.is_some(),
+                secrets: values,
+            });
+        }
+        Ok(Deploy {
+            legs,
+            after: self.apps.iter().find_map(|app| app.after.clone()),
+            approvals: self.apps.iter().map(|app| app.approvals).max().unwrap_or(0),
+            spec: Some(stored(&self.spec)),
+            by,
+            plan,
+        })
+    }
+
+    /// The artifact's file, where it is one here.
+    pub(crate) fn artifact_path(app: &ResolvedApp) -> Option<&Path> {
+        match &app.artifact {
+            Some(ArtifactSource::Path(path)) => Some(Path::new(path)),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) fn scope(project: &ProjectName, environment: &EnvName, region: &RegionName, app: &AppName) -> Scope {
+    Scope { project: project.clone(), environment: environment.clone(), region: region.clone(), app: app.clone() }
+}
+
+fn regions(environment: &Environment, only: Option<&RegionName>) -> Result<Vec<RegionName>, Failure> {
+    let all = environment.regions.clone();
+    match only {
+        None => Ok(all),
+        Some(only) if all.contains(only) => Ok(vec![only.clone()]),
+        Some(only) => {
+            let known: Vec<_> = all.iter().map(RegionName::as_str).collect();
+            let message = format!("{} has no region `{only}`; it has {}", environment.name, known.join(", "));
+            Err(Failure::usage("unknown-region", message))
+        }
+    }
+}
+
+/// The specification as it is stored with a release, for `promote`.
+fn stored(spec: &Spec) -> String {
+    serde_json::json!({ "dir": spec.dir(), "sources": spec.sources() }).to_string()
+}
+
+/// A stored specification, read again.
+pub(crate) fn restored(text: &str) -> Result<Spec, Failure> {
+    let bad = || Failure::usage("spec-lost", "the stored specification cannot be read; deploy instead of promoting");
+    let mut value: serde_json::Value = serde_json::from_str(text).map_err(|_| bad())?;
+    let sources: Vec<Source> = serde_json::from_value(value["sources"].take()).map_err(|_| bad())?;
+    let dir = value["dir"].as_str().ok_or_else(bad)?;
+    Ok(Spec::parse(Path::new(dir), sources)?)
+}

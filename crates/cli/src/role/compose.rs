@@ -1,0 +1,164 @@
+//! The composition root: which implementation stands behind which port.
+
+use super::vault::{self, FileVault};
+use async_trait::async_trait;
+use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_core::config::{Artifact, ArtifactSource};
+use deployctl_core::fault::{Applied, Fault, FaultKind, Retry};
+use deployctl_core::id::{DeploymentId, OwnerId, Sha256Hex};
+use deployctl_core::instance::Instances;
+use deployctl_core::journal::Blobs;
+use deployctl_core::ports::{Artifacts, Clock};
+use deployctl_core::release::{Release, Releases};
+use deployctl_core::time::Millis;
+use deployctl_driver_managed::Managed;
+use deployctl_engine::{Engine, Ports};
+use deployctl_node::artifacts::{IngestError, IngestKind};
+use deployctl_node::{Node, NodeOptions};
+use deployctl_proxy::ProxyRouter;
+use deployctl_store::seal::{Key, SealedSecrets};
+use deployctl_store::{FileBlobs, SqliteJournal};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An engine over the real world.
+pub(crate) struct World {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) router: Arc<ProxyRouter>,
+}
+
+/// Puts an engine together over a state directory. Everything in it is opened, nothing is started yet.
+pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
+    let failed = |what: &str, error: &dyn std::fmt::Display, hint: &str| {
+        let message = format!("{what} cannot be opened: {error}");
+        Refused::new(RefusedKind::Unreachable, "state-unusable", message).hint(hint)
+    };
+    let journal = SqliteJournal::open(&state.join("journal.db")).map_err(|e| failed("the journal", &e, e.hint()))?;
+    let disk = "nothing was changed; check the disk and the permissions of the state directory";
+    let blobs: Arc<dyn Blobs> =
+        Arc::new(FileBlobs::open(&state.join("blobs")).map_err(|e| failed("the blobs", &e, disk))?);
+    let key = Key::load_or_create(&state.join("key")).map_err(|e| failed("the state's key", &e, e.hint()))?;
+    let sealed = SealedSecrets::open(&state.join("sealed"), &key).map_err(|e| failed("the secrets", &e, e.hint()))?;
+    let sealed = Arc::new(sealed);
+    let options = NodeOptions::new(state.into(), binary.into(), vault::source(sealed.clone()));
+    let node = Arc::new(Node::new(options)?);
+    let router = Arc::new(ProxyRouter::new(state.into(), binary.into()));
+    let releases = Arc::new(KeptReleases { blobs: blobs.clone(), cache: Mutex::default() });
+    let driver = Arc::new(Managed::new(node.clone(), node.clone(), router.clone(), releases));
+    let using = node.clone();
+    let in_use = move || {
+        let node = using.clone();
+        let all = async move { node.artifacts_in_use().await.unwrap_or_default() };
+        Box::pin(all) as std::pin::Pin<Box<dyn Future<Output = Vec<Sha256Hex>> + Send>>
+    };
+    let ports = Ports {
+        journal: Arc::new(journal),
+        blobs,
+        driver,
+        artifacts: Arc::new(NodeArtifacts(node)),
+        vault: Arc::new(FileVault { key, sealed }),
+        clock: Arc::new(WallClock),
+        ids: Arc::new(new_id),
+        owner: new_owner(),
+        in_use: Arc::new(in_use),
+    };
+    Ok(World { engine: Engine::new(ports), router })
+}
+
+fn new_id() -> DeploymentId {
+    let text = uuid::Uuid::now_v7().to_string();
+    DeploymentId::new(text).unwrap_or_else(|e| unreachable!("a UUID is a well-formed id: {e}"))
+}
+
+fn new_owner() -> OwnerId {
+    OwnerId::new(uuid::Uuid::now_v7().to_string()).unwrap_or_else(|e| unreachable!("a UUID is a well-formed id: {e}"))
+}
+
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Releases from the blobs; immutable, so a cache of them is never stale.
+struct KeptReleases {
+    blobs: Arc<dyn Blobs>,
+    cache: Mutex<HashMap<Sha256Hex, Arc<Release>>>,
+}
+
+/// More than this many are not kept in memory.
+const CACHED_MAX: usize = 1_000;
+
+#[async_trait]
+impl Releases for KeptReleases {
+    async fn release(&self, id: &Sha256Hex) -> Result<Arc<Release>, Fault> {
+        if let Some(release) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(id) {
+            return Ok(release.clone());
+        }
+        let bytes = self.blobs.get(id).await.map_err(|e| Fault::platform(e.to_string()))?;
+        let lost = || Fault {
+            kind: FaultKind::Platform,
+            applied: Applied::No,
+            retry: Retry::Never,
+            message: format!("the release {} is not kept any more", id.short()),
+            hint: Some("deploy a version anew".into()),
+        };
+        let release: Release = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(lost)?;
+        let release = Arc::new(release);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHED_MAX {
+            cache.clear();
+        }
+        cache.insert(id.clone(), release.clone());
+        Ok(release)
+    }
+}
+
+/// Whose trouble a failed ingest is.
+fn ingest(error: IngestError) -> Fault {
+    let fault = match error.kind {
+        IngestKind::NotFound | IngestKind::Corrupt | IngestKind::WrongDigest | IngestKind::Refused => {
+            Fault::refused(FaultKind::Spec, error.message)
+        }
+        _ => Fault::platform(error.message),
+    };
+    Fault { hint: error.hint, ..fault }
+}
+
+/// The node's artifact store, off the engine's thread.
+struct NodeArtifacts(Arc<Node>);
+
+impl NodeArtifacts {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let node = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&node)).await;
+        done.unwrap_or_else(|e| Err(Fault::refused(FaultKind::Bug, format!("the artifact store failed: {e}"))))
+    }
+}
+
+#[async_trait]
+impl Artifacts for NodeArtifacts {
+    async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, Fault> {
+        let (source, expected) = (source.clone(), expected.cloned());
+        self.blocking(move |node| node.artifacts().ingest(&source, expected.as_ref()).map_err(ingest)).await
+    }
+
+    async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {
+        let artifact = artifact.clone();
+        self.blocking(move |node| Ok(node.artifacts().tree(&artifact).is_dir())).await
+    }
+
+    async fn retain(&self, keep: &[Sha256Hex]) -> Result<(), Fault> {
+        let keep = keep.to_vec();
+        self.blocking(move |node| node.artifacts().retain(&keep).map(drop).map_err(|e| Fault::platform(e.to_string())))
+            .await
+    }
+}

@@ -1,0 +1,141 @@
+//! `deployctl engine --state DIR`: one per state directory; started by any command that needs it.
+
+use super::compose::{World, world};
+use super::state_of;
+use crate::binary;
+use deployctl_api::{API, Hello, SOCKET};
+use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_server::Shared;
+use deployctl_sys::crash;
+use deployctl_sys::lock::Lock;
+use deployctl_sys::socket::SocketPath;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+/// An engine with nothing to run or watch leaves after this long without a request.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What is left of a request when the engine leaves gets this long.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    crash::arm("engine");
+    let args: Vec<OsString> = args.collect();
+    // Kept by a boot unit: it waits its turn instead of leaving, and does not leave when there is nothing to do.
+    let stay = args.iter().any(|arg| arg == "--stay");
+    let Some(state) = state_of(args.into_iter()) else { return ExitCode::from(2) };
+    let _ = rustix::process::setsid();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let run = runtime.map_err(|e| internal(&e)).and_then(|runtime| {
+        let done = runtime.block_on(run(&state, stay));
+        runtime.shutdown_timeout(FAREWELL);
+        done
+    });
+    match run {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refused) => {
+            let text = serde_json::to_string(&refused).unwrap_or_else(|_| refused.message.clone());
+            say(&text);
+            crate::output::err(&format!("engine: {}", refused.message));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
+    let lock_path = state.join("engine.lock");
+    let Some(_lock) = take(&lock_path, stay).await.map_err(|e| internal(&e))? else {
+        return Ok(());
+    };
+    let (build, copy) = binary::copy_of_self(state).map_err(|e| internal(&e))?;
+    std::fs::write(state.join("engine.pid"), std::process::id().to_string()).map_err(|e| internal(&e))?;
+    crash::point("engine.locked");
+    let World { engine, router } = world(state, &copy)?;
+    engine.recover().await?;
+    crash::point("engine.recovered");
+    let listener = listen(state).map_err(|e| internal(&e))?;
+    let shared = Shared {
+        engine: engine.clone(),
+        hello: Hello { api: API, build, pid: std::process::id() },
+        handover: Arc::new(Notify::new()),
+        requests: Arc::new(AtomicU64::new(0)),
+    };
+    let stop = Arc::new(Notify::new());
+    let server = tokio::spawn(deployctl_server::serve(listener, shared.clone(), stop.clone()));
+    say("ready");
+    tokio::spawn(async move { keep_proxy(&router).await });
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| internal(&e))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        () = shared.handover.notified() => {}
+        () = idle(&engine, &shared.requests), if !stay => {}
+    }
+    // From here on nobody finds this engine; the next one waits for the lock, which falls with the process.
+    let _ = std::fs::remove_file(state.join(SOCKET));
+    stop.notify_one();
+    let _ = tokio::time::timeout(FAREWELL, server).await;
+    Ok(())
+}
+
+async fn take(path: &Path, stay: bool) -> std::io::Result<Option<Lock>> {
+    loop {
+        match Lock::try_exclusive(path)? {
+            None if stay => tokio::time::sleep(Duration::from_millis(200)).await,
+            taken => return Ok(taken),
+        }
+    }
+}
+
+/// The data plane is started again if it dies, and brought to this build.
+async fn keep_proxy(router: &deployctl_proxy::ProxyRouter) {
+    loop {
+        if let Err(fault) = router.ensure().await {
+            crate::output::err(&format!("engine: the proxy is in trouble: {fault}"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn idle(engine: &deployctl_engine::Engine, requests: &AtomicU64) {
+    let mut before = None;
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let now = requests.load(Ordering::Relaxed);
+        if engine.is_idle() && before == Some(now) {
+            return;
+        }
+        before = Some(now);
+    }
+}
+
+fn listen(state: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    // Bound beside its place and renamed: whoever finds the socket finds it listening.
+    let temporary = state.join(".engine.sock.new");
+    let _ = std::fs::remove_file(&temporary);
+    let path = SocketPath::new(&temporary)?;
+    let listener = tokio::net::UnixListener::bind(path.as_path())?;
+    std::fs::rename(&temporary, state.join(SOCKET))?;
+    Ok(listener)
+}
+
+/// Tells who started this engine how it went, once, and lets go of standard output.
+fn say(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Refused {
+    Refused::new(RefusedKind::Internal, "no-engine", format!("the engine cannot be started: {error}"))
+        .hint("check the disk and the permissions of the state directory")
+}

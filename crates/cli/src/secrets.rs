@@ -1,0 +1,72 @@
+//! Values of secrets, read where the command runs: `env:NAME`, `file:PATH`, `stdin:`.
+
+use crate::fail::Failure;
+use deployctl_core::ask::SecretBytes;
+use deployctl_core::config::SecretRef;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// No secret is larger.
+const VALUE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads references, each once.
+pub(crate) struct Reader<'a> {
+    /// Relative files are relative to this.
+    dir: &'a Path,
+    known: BTreeMap<SecretRef, SecretBytes>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(dir: &'a Path) -> Self {
+        Self { dir, known: BTreeMap::new() }
+    }
+
+    pub(crate) fn read(&mut self, reference: &SecretRef) -> Result<SecretBytes, Failure> {
+        if let Some(value) = self.known.get(reference) {
+            return Ok(value.clone());
+        }
+        let bytes = self.fetch(&reference.0)?;
+        let value = SecretBytes(Arc::from(bytes));
+        self.known.insert(reference.clone(), value.clone());
+        Ok(value)
+    }
+
+    fn fetch(&self, reference: &str) -> Result<Vec<u8>, Failure> {
+        let missing =
+            |why: String| Failure::usage("secret-missing", format!("the secret `{reference}` cannot be read: {why}"));
+        match reference.split_once(':') {
+            Some(("env", name)) => {
+                let value = std::env::var_os(name).ok_or_else(|| missing(format!("the variable {name} is not set")))?;
+                Ok(std::os::unix::ffi::OsStringExt::into_vec(value))
+            }
+            Some(("file", path)) => {
+                let path = self.dir.join(path);
+                let file = std::fs::File::open(&path).map_err(|e| missing(format!("{}: {e}", path.display())))?;
+                bounded(file).map_err(|e| missing(format!("{}: {e}", path.display())))
+            }
+            Some(("stdin", "")) => {
+                let input = std::io::stdin();
+                if input.is_terminal() {
+                    return Err(missing("standard input is a terminal; pipe the value in".into()));
+                }
+                bounded(input.lock()).map_err(|e| missing(e.to_string()))
+            }
+            _ => Err(missing("no such kind of reference; there are env:NAME, file:PATH and stdin:".into())),
+        }
+    }
+}
+
+/// The bytes without one line end at their end, as editors and `echo` leave it.
+fn bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(VALUE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > VALUE_BYTES_MAX {
+        return Err(std::io::Error::other("it is larger than 1 MiB"));
+    }
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
