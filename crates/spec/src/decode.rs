@@ -2,13 +2,17 @@
 //!
 //! A value that cannot be read is reported, skipped, and the rest is read again without it.
 
+mod access;
+mod error;
+
 use crate::code::Code;
-use crate::diagnostic::{Findings, Severity};
+use crate::diagnostic::Findings;
 use crate::node::{Key, Kind, Node};
 use crate::source::Place;
 use crate::text::{alternatives, nearest, suggest};
-use serde::de::value::{BorrowedStrDeserializer, StrDeserializer, U32Deserializer};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use access::{Choice, Entries, Items, Placed};
+use error::DecodeError;
+use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
@@ -39,9 +43,9 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node, findings: &mut Findings<'
             Ok(value) => return (!failed).then_some(value),
             Err(error) => {
                 failed = true;
-                let entry = error.entry;
+                let entry = error.entry();
                 // What is missing is most likely what is misspelt.
-                if error.code != Code::MissingKey || !misspelt {
+                if error.code() != Code::MissingKey || !misspelt {
                     error.report(findings);
                 }
                 match entry {
@@ -58,82 +62,6 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node, findings: &mut Findings<'
 struct Skipped {
     places: RefCell<HashSet<Place>>,
     unknown: RefCell<Vec<DecodeError>>,
-}
-
-/// Why a value could not be read.
-#[derive(Debug)]
-pub(crate) struct DecodeError {
-    code: Code,
-    message: String,
-    help: Option<String>,
-    at: Option<Place>,
-    /// The entry or item to skip when reading again.
-    entry: Option<Place>,
-    /// What was wanted and what was there, until the name of the key is known.
-    mismatch: Option<(String, String, bool)>,
-}
-
-impl DecodeError {
-    fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), help: None, at: None, entry: None, mismatch: None }
-    }
-
-    fn mismatch(node: &Node, wanted: &str) -> Self {
-        let mut error = Self::new(Code::WrongType, format!("this must be {wanted}, not {}", node.describe()));
-        error.mismatch = Some((wanted.into(), node.describe(), false));
-        error.at(node.at)
-    }
-
-    fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    fn at(mut self, at: Place) -> Self {
-        self.at.get_or_insert(at);
-        self
-    }
-
-    /// Passing out of the entry `key`.
-    fn through(mut self, key: &Key) -> Self {
-        if let Some((wanted, found, item)) = self.mismatch.take() {
-            let of = if item { "an item of " } else { "" };
-            self.message = format!("{of}`{}` must be {wanted}, not {found}", key.name);
-        }
-        self.entry.get_or_insert(key.at);
-        self.at(key.at)
-    }
-
-    /// Passing out of an item of a list.
-    fn out_of_item(mut self, node: &Node) -> Self {
-        if let Some(mismatch) = &mut self.mismatch {
-            mismatch.2 = true;
-        }
-        self.entry.get_or_insert(node.at);
-        self.at(node.at)
-    }
-
-    fn report(self, findings: &mut Findings<'_>) {
-        findings.add(Severity::Error, self.at, self.code, self.message, self.help);
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for DecodeError {}
-
-impl de::Error for DecodeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(Code::BadValue, message.to_string())
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::new(Code::MissingKey, format!("the key `{field}` is missing here"))
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -324,127 +252,5 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     serde::forward_to_deserialize_any! {
         i8 i16 i32 i64 i128 u8 u128 f32 f64 char bytes byte_buf unit unit_struct tuple identifier
-    }
-}
-
-struct Items<'a> {
-    rest: std::vec::IntoIter<&'a Node>,
-    skipped: &'a Skipped,
-}
-
-impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = DecodeError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
-        let Some(node) = self.rest.next() else { return Ok(None) };
-        let read = seed.deserialize(Decoder { node, skipped: self.skipped });
-        read.map(Some).map_err(|error| error.at(node.at).out_of_item(node))
-    }
-}
-
-struct Entries<'a> {
-    rest: std::vec::IntoIter<&'a (Key, Node)>,
-    value: Option<&'a (Key, Node)>,
-    skipped: &'a Skipped,
-}
-
-impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = DecodeError;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
-        self.value = self.rest.next();
-        let Some((key, _)) = self.value else { return Ok(None) };
-        seed.deserialize(KeyDecoder(key)).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
-        let Some((key, node)) = self.value else { return Err(de::Error::custom("a value without a key")) };
-        let read = seed.deserialize(Decoder { node, skipped: self.skipped });
-        read.map_err(|error| error.at(node.at).through(key))
-    }
-}
-
-/// A key: a text, or a text with its place.
-struct KeyDecoder<'a>(&'a Key);
-
-impl<'de> de::Deserializer<'de> for KeyDecoder<'de> {
-    type Error = DecodeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visitor.visit_borrowed_str(&self.0.name)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        visitor.visit_seq(Placed { at: self.0.at, value: BorrowedStrDeserializer::new(&self.0.name), next: 0 })
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple map struct enum identifier ignored_any
-    }
-}
-
-/// A value with its place, as a sequence: source, line, column, width, value.
-struct Placed<D> {
-    at: Place,
-    value: D,
-    next: usize,
-}
-
-impl<'de, D: de::Deserializer<'de, Error = DecodeError> + Copy> SeqAccess<'de> for Placed<D> {
-    type Error = DecodeError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
-        let number = [self.at.source, self.at.line, self.at.column, self.at.width].get(self.next).copied();
-        self.next += 1;
-        match number {
-            Some(number) => seed.deserialize(U32Deserializer::new(number)).map(Some),
-            None => seed.deserialize(self.value).map(Some),
-        }
-    }
-}
-
-/// The variant of an [`crate::raw::Either`].
-struct Choice<'a> {
-    variant: &'static str,
-    decoder: Decoder<'a>,
-}
-
-impl<'de> de::EnumAccess<'de> for Choice<'de> {
-    type Error = DecodeError;
-    type Variant = Self;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DecodeError> {
-        let name: StrDeserializer<'_, DecodeError> = self.variant.into_deserializer();
-        Ok((seed.deserialize(name)?, self))
-    }
-}
-
-impl<'de> de::VariantAccess<'de> for Choice<'de> {
-    type Error = DecodeError;
-
-    fn unit_variant(self) -> Result<(), DecodeError> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
-        seed.deserialize(self.decoder)
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, DecodeError> {
-        self.decoder.items(visitor)
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, DecodeError> {
-        self.decoder.entries(Some(fields), visitor)
     }
 }

@@ -114,7 +114,7 @@ fn word(text: &str) -> String {
     let word = text.starts_with(|c: char| c.is_ascii_alphanumeric() || "./-".contains(c))
         && text.chars().all(plain)
         && text.chars().any(|c| c.is_ascii_alphabetic())
-        && text.to_ascii_lowercase() != "null";
+        && !text.eq_ignore_ascii_case("null");
     if word { text } else { serde_json::Value::from(text).to_string() }
 }
 

@@ -50,7 +50,8 @@ pub(crate) struct Settings {
     /// Commands around a deployment.
     #[schemars(extend("examples" = [{"before": [["./announce", "{{ version }}"]]}]))]
     pub(crate) hooks: Option<Hooks>,
-    /// How one version replaces another: a name, or a map with the name and its settings.
+    /// How one version replaces another: a name, or a map with the name and its settings. Without it, `rolling`; for
+    /// an app that uses `data`, `recreate`.
     #[schemars(extend("examples" = [{"canary": {"steps": ["10%", "50%"], "hold": "1m"}}]))]
     pub(crate) strategy: Option<At<Either<StrategyName, StrategyMap>>>,
     /// How long the old version stays warm after the new one has all traffic.
