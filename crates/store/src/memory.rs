@@ -36,12 +36,6 @@ impl MemoryJournal {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Lets a test edit an entry behind the journal's back.
-    #[cfg(test)]
-    pub(crate) fn tamper(&self, edit: impl FnOnce(&mut Vec<(Entry, String)>)) {
-        edit(&mut self.lock().entries);
-    }
 }
 
 impl State {
@@ -197,5 +191,55 @@ impl Journal for MemoryJournal {
 
     async fn beats(&self, owner: &OwnerId) -> Result<Option<u64>, ReadError> {
         Ok(self.lock().beats.get(owner).copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deployctl_core::journal::Write;
+    use deployctl_core::time::Millis;
+
+    type Edit = fn(&mut Vec<(Entry, String)>);
+
+    async fn filled() -> MemoryJournal {
+        let journal = MemoryJournal::default();
+        for n in 0..6 {
+            let event = format!(r#"{{"type":"x","n":{n}}}"#);
+            let entry = NewEntry { at: Millis(n), actor: "alice".into(), event };
+            let stream = StreamId(format!("s/{}", n % 2));
+            let write = Write { stream, expected: Seq(n / 2), entries: vec![entry] };
+            journal.append(Batch { writes: vec![write], fences: vec![] }).await.unwrap();
+        }
+        journal
+    }
+
+    #[tokio::test]
+    async fn an_edit_is_seen() {
+        let edits: [(Edit, &str); 7] = [
+            (|e| e[3].0.at.0 += 1, "does not have the hash of its content"),
+            (|e| e[3].0.actor.push('x'), "does not have the hash of its content"),
+            (|e| e[3].0.event.push(' '), "does not have the hash of its content"),
+            (|e| e[3].0.seq.0 = 9, "does not follow entry 1"),
+            (|e| e[3].0.prev = Sha256Hex::of(b""), "does not follow entry 1"),
+            (|e| e[3].1.push('x'), "is filed under a type that it does not have"),
+            (|e| drop(e.remove(1)), "does not follow entry 0"),
+        ];
+        for (edit, seen) in edits {
+            let journal = filled().await;
+            edit(&mut journal.lock().entries);
+            let verified = journal.verify(None).await;
+            assert!(matches!(&verified, Err(ReadError::Altered(why)) if why.contains(seen)), "{seen}: {verified:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_tail_is_seen_by_who_holds_a_head_and_a_fork_goes_its_own_way() {
+        let journal = filled().await;
+        let known = journal.verify(None).await.unwrap().head;
+        let cut = journal.fork();
+        cut.lock().entries.pop();
+        assert_eq!(cut.verify(Some(&known)).await.unwrap().known_at, None);
+        assert_eq!(journal.verify(Some(&known)).await.unwrap().known_at, Some(6));
     }
 }

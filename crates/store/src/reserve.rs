@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// How much is set aside: room for some thousand events.
 pub(crate) const BYTES: u64 = 8 << 20;
 
+/// Below this much room, a failure that does not name its cause is taken for the full disk's.
+const NEARLY_NOTHING: u64 = 1 << 20;
+
 /// The file comes back when this many times its size is free.
 const ROOM: u64 = 4;
 
@@ -21,9 +24,7 @@ pub(crate) struct Reserve {
 impl Reserve {
     /// The reserve of the journal at `journal`: `journal.db` has `journal.reserve`.
     pub(crate) fn beside(journal: &Path) -> Self {
-        let mut reserve = Self { path: journal.with_extension("reserve"), kept: false };
-        reserve.restore();
-        reserve
+        Self { path: journal.with_extension("reserve"), kept: false }
     }
 
     /// Gives the room free; says whether there was any to give.
@@ -48,8 +49,13 @@ impl Reserve {
         }
     }
 
+    /// Whether next to nothing is free on this disk.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.free() < NEARLY_NOTHING
+    }
+
     /// How many bytes are free on this disk.
-    pub(crate) fn free(&self) -> u64 {
+    fn free(&self) -> u64 {
         let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         rustix::fs::statvfs(folder).map_or(u64::MAX, |s| s.f_bavail.saturating_mul(s.f_frsize))
     }

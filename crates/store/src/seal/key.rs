@@ -86,7 +86,7 @@ impl Key {
             Err(e) => return Err(io(e)),
         }
         let key = Self::random().map_err(io)?;
-        let text = Zeroizing::new(format!("{}\n", hex::encode(&*key.0)));
+        let text = Zeroizing::new(format!("{}\n", hex::encode(key.0.as_slice())));
         match durable::create_new(path, text.as_bytes(), 0o600) {
             Ok(()) => Ok(key),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Self::load(path, File::open(path).map_err(io)?),

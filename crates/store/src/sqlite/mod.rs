@@ -33,7 +33,8 @@ pub struct SqliteJournal {
     path: PathBuf,
     tasks: Option<mpsc::Sender<Task>>,
     queries: Option<mpsc::Sender<Query>>,
-    threads: Vec<JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
@@ -46,11 +47,10 @@ impl SqliteJournal {
         let (queries, asked) = mpsc::channel::<Query>();
         let write = writer::Writer::new(path, writer);
         let failed = |e: std::io::Error| OpenError::Failed { path: path.into(), detail: e.to_string() };
-        let threads = vec![
-            spawn("journal-read", move || asked.into_iter().for_each(|query| query(&reader))).map_err(failed)?,
-            spawn("journal-write", move || write.run(&todo)).map_err(failed)?,
-        ];
-        Ok(Self { path: path.into(), tasks: Some(tasks), queries: Some(queries), threads })
+        let reader = spawn("journal-read", move || asked.into_iter().for_each(|query| query(&reader)));
+        let writer = spawn("journal-write", move || write.run(&todo));
+        let (reader, writer) = (Some(reader.map_err(failed)?), Some(writer.map_err(failed)?));
+        Ok(Self { path: path.into(), tasks: Some(tasks), queries: Some(queries), reader, writer })
     }
 
     /// Where it lives.
@@ -82,12 +82,12 @@ impl SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
-        // The reader first: the last connection to close tidies up the files, and only the writer may.
+        // One after the other, the reader first: the last connection to close empties and removes the log, and of
+        // two that close at once neither is the last.
         self.queries = None;
+        let _ = self.reader.take().map(JoinHandle::join);
         self.tasks = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        let _ = self.writer.take().map(JoinHandle::join);
     }
 }
 

@@ -3,23 +3,42 @@
 use super::schema::{self, MigrateError};
 use super::{row, trouble};
 use crate::error::OpenError;
+use crate::reserve::Reserve;
 use deployctl_core::journal::{ReadError, chain_link, chain_start};
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
 /// How long one process waits for another's write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens the file at `path` for one writer and one reader; makes it if there is none.
+/// Opens the file at `path` for one writer and one reader; makes it if there is none. If the disk is full, with the
+/// room that was set aside.
 pub(super) fn connections(path: &Path) -> Result<(Connection, Connection), OpenError> {
+    let mut reserve = Reserve::beside(path);
+    match try_connections(path) {
+        // SQLite has many words for it, as it needs room in several places.
+        Err(OpenError::Full { .. } | OpenError::Failed { .. }) if reserve.is_needed() => {
+            if reserve.release() {
+                try_connections(path)
+            } else {
+                Err(OpenError::Full { path: path.into() })
+            }
+        }
+        opened => opened,
+    }
+}
+
+fn try_connections(path: &Path) -> Result<(Connection, Connection), OpenError> {
     prepare_file(path)?;
     let mut writer = connect(path).map_err(|e| trouble::open(path, &e))?;
+    if writer.is_readonly("main").map_err(|e| trouble::open(path, &e))? {
+        let detail = "this user may only read it".into();
+        return Err(OpenError::ReadOnly { path: path.into(), detail });
+    }
     schema::migrate(&mut writer, schema::MIGRATIONS).map_err(|e| match e {
         MigrateError::Newer(found) => OpenError::Newer { path: path.into(), found, known: newest() },
         MigrateError::Foreign => corrupt(path, "it is the database of another application"),
@@ -58,21 +77,23 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Makes the file if it is missing, mode 0600, and looks at it from outside.
+///
+/// Never opens one that is there: closing it again would take away the locks of a journal that this process has
+/// open on it.
 fn prepare_file(path: &Path) -> Result<(), OpenError> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => return made(path),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(from_io(path, &e)),
     }
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| from_io(path, &e))?;
-    let about = file.metadata().map_err(|e| from_io(path, &e))?;
+    let about = fs::metadata(path).map_err(|e| from_io(path, &e))?;
     if !about.is_file() {
         return Err(corrupt(path, "it is no regular file"));
     }
     if about.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|e| from_io(path, &e))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|e| from_io(path, &e))?;
     }
-    check_magic(path, &mut file, about.len())
+    Ok(())
 }
 
 /// A file that was just made must not meet the log of one that was lost: SQLite would drop that log.
@@ -82,17 +103,6 @@ fn made(path: &Path) -> Result<(), OpenError> {
         return Err(corrupt(path, "the file is missing, but its -wal is there with what was written last"));
     }
     deployctl_sys::durable::sync_folder(path).map_err(|e| from_io(path, &e))
-}
-
-fn check_magic(path: &Path, file: &mut File, length: u64) -> Result<(), OpenError> {
-    if length == 0 {
-        return Ok(());
-    }
-    let mut start = [0; 16];
-    match file.read_exact(&mut start) {
-        Ok(()) if start == *MAGIC => Ok(()),
-        _ => Err(corrupt(path, "it does not begin like an SQLite database")),
-    }
 }
 
 /// A cheap look at the end of the chain; the whole of it is for `audit verify`.

@@ -32,9 +32,6 @@ const GROUP: usize = 256;
 /// A reserve that was given free is looked after again after so many commits.
 const RESTORE_EVERY: u32 = 64;
 
-/// Below this, a failure that does not name its cause is taken for the full disk's.
-const NEARLY_NOTHING: u64 = 1 << 20;
-
 /// Why a transaction did not succeed.
 enum Failure {
     /// Nothing of it will ever be there.
@@ -51,7 +48,9 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(path: &Path, connection: Connection) -> Self {
-        Self { connection, reserve: Reserve::beside(path), commits: 0 }
+        let mut reserve = Reserve::beside(path);
+        reserve.restore();
+        Self { connection, reserve, commits: 0 }
     }
 
     /// Writes until all senders are gone and everything sent is answered.
@@ -92,8 +91,8 @@ impl Writer {
     }
 
     fn make_room(&mut self, e: &rusqlite::Error) -> bool {
-        let full = trouble::is_full(e)
-            || (trouble::code(e) == Some(ErrorCode::SystemIoFailure) && self.reserve.free() < NEARLY_NOTHING);
+        let full =
+            trouble::is_full(e) || (trouble::code(e) == Some(ErrorCode::SystemIoFailure) && self.reserve.is_needed());
         full && self.reserve.release()
     }
 
