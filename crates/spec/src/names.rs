@@ -167,7 +167,8 @@ pub(crate) fn apps(
             findings.error_help(key.at, Code::UnknownName, message, help);
             continue;
         };
-        if let Some((_, tree)) = trees.iter_mut().find(|(name, _)| name.as_str() == app) {
+        let tree = trees.iter_mut().find(|(name, _)| name.as_str() == app);
+        if let Some((_, tree)) = tree.filter(|_| node.kind != Kind::Null) {
             tree.overrides.insert(environment.name.clone(), node);
         }
     }

@@ -63,3 +63,23 @@ fn every_code_of_the_parser_has_a_case() {
     // These need a file system or a version that was asked for; `load` tests them.
     assert_eq!(unseen.into_iter().collect::<Vec<_>>(), ["spec-not-found"]);
 }
+
+#[test]
+fn programs_get_the_same_as_people() {
+    let errors =
+        super::parse("project: p\nenvironments: { dev: }\napps: { a: { command: [x], instnces: 2 } }").unwrap_err();
+    let json = serde_json::to_value(&errors).expect("JSON");
+    let wanted = serde_json::json!([{
+        "code": "spec-unknown-key",
+        "severity": "error",
+        "message": "unknown key `instnces`",
+        "location": {
+            "file": "deployctl.yaml", "line": 3, "column": 29, "width": 8,
+            "text": "apps: { a: { command: [x], instnces: 2 } }",
+        },
+        "help": "did you mean `instances`?",
+    }]);
+    assert_eq!(json, wanted);
+    assert!(!errors.render(false).contains('\u{1b}'));
+    assert!(errors.render(true).starts_with("\u{1b}[1;31merror[spec-unknown-key]\u{1b}[0m: "));
+}

@@ -215,6 +215,12 @@ fn null_takes_back() {
 }
 
 #[test]
+fn nothing_changes_nothing() {
+    let text = "\u{feff}project: p\r\nenvironments: { dev: }\r\napps:\r\n  api:\r\n    command: [./x]\r\n    in:\r\n      dev:\r\n";
+    assert_eq!(process(&api(text)).command, [LateText::plain("./x")]);
+}
+
+#[test]
 fn values_are_taken_as_they_are_written() {
     let app =
         api("{ project: p, environments: { dev: {} }, apps: { api: { command: [./x, 5, 1.0, 0x10, no, 1e3, .INF, '~'],
