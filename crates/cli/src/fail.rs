@@ -32,8 +32,9 @@ impl Failure {
         match self {
             Self::Refused(refused) => {
                 let mut text = format!("{red}error{plain}[{}]: {}", refused.code, refused.message);
+                // One line: the last one on standard error is complete in itself.
                 if let Some(hint) = &refused.hint {
-                    text.push_str("\n  next: ");
+                    text.push_str("; next: ");
                     text.push_str(hint);
                 }
                 crate::output::err(&text);

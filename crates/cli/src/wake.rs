@@ -4,6 +4,7 @@ use crate::{binary, state};
 use deployctl_api::client::Client;
 use deployctl_api::{Hello, Query, SOCKET, paths};
 use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_sys::process::{self, Identity};
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,12 @@ use std::time::{Duration, Instant};
 /// An engine that does not come up within this time is reported.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// An engine that takes a connection and says nothing for this long is not alive any more.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Where an engine says which process it is.
+const PID_FILE: &str = "engine.pid";
+
 /// A connection to the engine of `state`, which is started if need be.
 pub(crate) async fn engine(state: &Path) -> Result<Client, crate::fail::Failure> {
     state::prepare(state)?;
@@ -21,23 +28,73 @@ pub(crate) async fn engine(state: &Path) -> Result<Client, crate::fail::Failure>
     let end = Instant::now() + PATIENCE;
     let mut asked = false;
     loop {
-        if let Ok(mut client) = Client::connect(state).await {
-            match client.get::<Hello>(paths::HELLO, &Query::default()).await {
-                Ok(hello) if hello.build == build => return Ok(client),
-                Ok(_) if !asked => {
-                    asked = client.post::<Hello>(paths::HANDOVER, &()).await.is_ok();
-                    continue;
-                }
-                _ => {}
+        match hello(state).await {
+            Greeting::Here(client, hello) if hello.build == build => return Ok(client),
+            Greeting::Here(mut client, _) if !asked => {
+                asked = client.post::<Hello>(paths::HANDOVER, &()).await.is_ok();
+                continue;
             }
-        } else if let Some(refused) = start(state, &copy).await? {
-            return Err(refused.into());
+            Greeting::Here(..) => {}
+            Greeting::Silent => take_over(state),
+            Greeting::Nobody => {
+                if let Some(refused) = start(state, &copy).await? {
+                    return Err(refused.into());
+                }
+            }
         }
         if Instant::now() > end {
             return Err(no_engine("it did not answer in time").into());
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
+}
+
+/// Who is at the socket.
+enum Greeting {
+    /// An engine that answers.
+    Here(Client, Hello),
+    /// An engine that takes connections and does not answer: stopped, or hung.
+    Silent,
+    /// None.
+    Nobody,
+}
+
+async fn hello(state: &Path) -> Greeting {
+    let Ok(mut client) = Client::connect(state).await else { return Greeting::Nobody };
+    match tokio::time::timeout(SILENCE, client.get::<Hello>(paths::HELLO, &Query::default())).await {
+        Ok(Ok(hello)) => Greeting::Here(client, hello),
+        Ok(Err(_)) => Greeting::Nobody,
+        Err(_) => Greeting::Silent,
+    }
+}
+
+/// Kills an engine that does not answer and waits for its end, so that it can never wake up late and write.
+fn take_over(state: &Path) {
+    let Some(holder) = engine_of(state) else { return };
+    let _ = holder.signal(rustix::process::Signal::KILL);
+    let end = Instant::now() + SILENCE;
+    while holder.is_alive() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The process that said last that it is the engine of `state`, if it still runs and still is one.
+fn engine_of(state: &Path) -> Option<Identity> {
+    let text = std::fs::read_to_string(state.join(PID_FILE)).ok()?;
+    let mut fields = text.split_whitespace();
+    let identity = Identity {
+        pid: fields.next()?.parse().ok()?,
+        start: fields.next()?.parse().ok()?,
+        boot: fields.next()?.to_owned(),
+    };
+    let is_engine = process::command_line(identity.pid).contains(" engine ");
+    (is_engine && identity.is_alive()).then_some(identity)
+}
+
+/// Says in the state directory which process its engine is.
+pub(crate) fn write_pid(state: &Path) -> std::io::Result<()> {
+    let me = Identity::own()?;
+    std::fs::write(state.join(PID_FILE), format!("{} {} {}", me.pid, me.start, me.boot))
 }
 
 /// Starts an engine and waits until it listens, says why it cannot, or finds that another one is at it.

@@ -91,6 +91,7 @@ impl Engine {
         }
         for (leg, release) in ask.legs.iter().zip(&releases) {
             self.check_after(ask.after.as_ref(), leg, release).await?;
+            self.check_dependencies(ask, leg).await?;
         }
         let spec = ask.spec.as_ref().map(|text| Sha256Hex::of(text.as_bytes()));
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
@@ -191,6 +192,23 @@ impl Engine {
                 return Ok((known, seq));
             }
         }
+    }
+
+    /// What an app depends on must be there, or come with the same deployment.
+    async fn check_dependencies(&self, ask: &Deploy, leg: &DeployLeg) -> Result<(), Refused> {
+        for app in &leg.config.depends_on {
+            let needed = Scope { app: app.clone(), ..leg.scope.clone() };
+            if ask.legs.iter().any(|other| other.scope == needed) {
+                continue;
+            }
+            if self.ledger.scope(&needed).await?.state.current.is_none() {
+                let env = &leg.scope.environment;
+                let message = format!("{} depends on {app}, which does not run in {env}", leg.scope.app);
+                return Err(Refused::new(RefusedKind::Usage, "dependency-missing", message)
+                    .hint(format!("nothing was changed; deploy {app} first, or everything together with --all")));
+            }
+        }
+        Ok(())
     }
 
     /// `after:` of an environment holds for the artifact, whatever its version is called.

@@ -41,7 +41,11 @@ impl Engine {
         let Some(sender) = live.get(id) else { return };
         sender.send_if_modified(|old| {
             let mut new = view_of(state, old.started_at, &old.actor, None);
-            new.waiting.clone_from(&old.waiting);
+            // What was waited for at another waypoint is no news of this one.
+            let stands = |view: &view::Deployment| view.legs.iter().map(|leg| leg.reached).collect::<Vec<_>>();
+            if stands(&new) == stands(old) && new.back == old.back {
+                new.waiting.clone_from(&old.waiting);
+            }
             for (new, old) in new.legs.iter_mut().zip(&old.legs) {
                 new.instances.clone_from(&old.instances);
                 new.shares.clone_from(&old.shares);

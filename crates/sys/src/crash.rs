@@ -42,6 +42,11 @@ fn parse(role: &str, text: &str) -> Option<Armed> {
     (for_role == role).then(|| Some(Armed { name: name.into(), left: AtomicU64::new(nth.parse().ok()?), signal }))?
 }
 
+/// Whether this process stops or records at any point; saves making up names where it does not.
+pub fn is_armed() -> bool {
+    matches!(PLAN.get(), Some(Some(_)))
+}
+
 /// Passes the point `name`; does not return if it is armed and due.
 pub fn point(name: &str) {
     let Some(Some(plan)) = PLAN.get() else { return };

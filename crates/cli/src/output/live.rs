@@ -5,6 +5,7 @@ use crate::output::time::{now, short};
 use deployctl_core::view;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 /// How progress is shown.
 pub(crate) enum Progress {
@@ -21,8 +22,14 @@ pub(crate) enum Progress {
 /// What was said last, so that nothing is said twice.
 #[derive(Default)]
 pub(crate) struct Plain {
-    said: Option<String>,
+    towards: Option<String>,
+    back: bool,
+    /// What is waited for, since when, and whether that was said.
+    waits: Option<(String, Instant, bool)>,
 }
+
+/// A wait that is shorter than this is no news where lines stay.
+const WAIT_IS_NEWS: Duration = Duration::from_secs(1);
 
 /// Lines that repaint themselves.
 pub(crate) struct Live {
@@ -55,24 +62,17 @@ impl Progress {
         match self {
             Self::Silent => {}
             Self::Live(live) => live.show(view),
-            Self::Plain(plain) => {
-                if let Some(line) = plain.news(view) {
-                    err(&line);
-                }
-            }
+            Self::Plain(plain) => plain.news(view).iter().for_each(|line| err(line)),
             Self::Log(plain) => {
-                if let Some(line) = plain.news(view) {
-                    log::line(view, if view.back.is_some() { "turn-back" } else { "waypoint" }, &line);
-                }
+                let action = if view.back.is_some() { "turn-back" } else { "waypoint" };
+                plain.news(view).iter().for_each(|line| log::line(view, action, line));
             }
         }
     }
 
     /// Time passes; nothing else changed.
     pub(crate) fn tick(&mut self, view: &view::Deployment) {
-        if let Self::Live(live) = self {
-            live.show(view);
-        }
+        self.show(view);
     }
 
     /// Clears what repaints itself.
@@ -84,28 +84,44 @@ impl Progress {
 }
 
 impl Plain {
-    fn news(&mut self, view: &view::Deployment) -> Option<String> {
+    /// Lines that are worth printing now.
+    fn news(&mut self, view: &view::Deployment) -> Vec<String> {
+        let mut lines = Vec::new();
         if view.closed.is_some() {
-            return None;
+            return lines;
         }
-        let what = view.leg.and_then(|leg| view.legs.get(leg)).map(towards);
-        let waiting = view.waiting.as_deref().filter(|_| view.leg.is_some());
-        let line = match (&view.back, what) {
-            (Some(_), Some(what)) => format!("{what} (turning back){}", tail(waiting)),
-            (Some(why), None) => format!("turning back: {why}"),
-            (None, Some(what)) => format!("{what}{}", tail(waiting)),
-            (None, None) => return None,
-        };
-        // Counting down is no news.
-        let key: String = line.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let news = self.said.as_ref() != Some(&key);
-        self.said = Some(key);
-        news.then_some(line)
+        if let Some(why) = view.back.as_ref().filter(|_| !self.back) {
+            lines.push(format!("turning back: {why}"));
+            self.back = true;
+        }
+        let here = view.leg.and_then(|leg| view.legs.get(leg)).map(towards);
+        if here != self.towards {
+            lines.extend(here.clone());
+            self.towards = here;
+            self.waits = None;
+        }
+        lines.extend(self.long_wait(view));
+        lines
     }
-}
 
-fn tail(waiting: Option<&str>) -> String {
-    waiting.filter(|w| !w.is_empty()).map_or(String::new(), |w| format!(": {w}"))
+    fn long_wait(&mut self, view: &view::Deployment) -> Option<String> {
+        let waiting = view.waiting.as_deref().filter(|w| !w.is_empty())?;
+        // Counting down is no news.
+        let key: String = waiting.chars().filter(|c| !c.is_ascii_digit()).collect();
+        match &mut self.waits {
+            Some((same, since, said)) if *same == key => {
+                if *said || since.elapsed() < WAIT_IS_NEWS {
+                    return None;
+                }
+                *said = true;
+                Some(format!("  waiting: {waiting}"))
+            }
+            other => {
+                *other = Some((key, Instant::now(), false));
+                None
+            }
+        }
+    }
 }
 
 fn towards(leg: &view::Leg) -> String {

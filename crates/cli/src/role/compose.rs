@@ -1,5 +1,6 @@
 //! The composition root: which implementation stands behind which port.
 
+use super::crashing::Crashing;
 use super::vault::{self, FileVault};
 use async_trait::async_trait;
 use deployctl_core::ask::{Refused, RefusedKind};
@@ -54,7 +55,7 @@ pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
         Box::pin(all) as std::pin::Pin<Box<dyn Future<Output = Vec<Sha256Hex>> + Send>>
     };
     let ports = Ports {
-        journal: Arc::new(journal),
+        journal: Arc::new(Crashing(journal)),
         blobs,
         driver,
         artifacts: Arc::new(NodeArtifacts(node)),

@@ -55,7 +55,7 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
         return Ok(());
     };
     let (build, copy) = binary::copy_of_self(state).map_err(|e| internal(&e))?;
-    std::fs::write(state.join("engine.pid"), std::process::id().to_string()).map_err(|e| internal(&e))?;
+    crate::wake::write_pid(state).map_err(|e| internal(&e))?;
     crash::point("engine.locked");
     let World { engine, router } = world(state, &copy)?;
     engine.recover().await?;

@@ -1,6 +1,7 @@
 //! The roles that are no client.
 
 mod compose;
+mod crashing;
 pub(crate) mod engine;
 mod vault;
 

@@ -126,11 +126,26 @@ fn condemned(state: &Deployment, leg: usize, waypoint: &Waypoint, evidence: &Evi
     })
 }
 
+/// How many of the last lines a reason repeats; `logs` and the journal of the instance have more.
+const LINES_MAX: usize = 5;
+
+/// What happened and the last lines that were printed, runs of equal ones once.
 fn explain(what: &str, last_lines: &[String]) -> String {
-    if last_lines.is_empty() {
+    let mut runs: Vec<(&str, usize)> = Vec::new();
+    for line in last_lines.iter().map(|line| line.trim_end()).filter(|line| !line.is_empty()) {
+        match runs.last_mut().filter(|(last, _)| *last == line) {
+            Some((_, times)) => *times += 1,
+            None => runs.push((line, 1)),
+        }
+    }
+    if runs.is_empty() {
         return format!("{what}; it printed nothing");
     }
-    format!("{what}; its last lines: {}", last_lines.join(" | "))
+    let shown = runs.iter().skip(runs.len().saturating_sub(LINES_MAX)).map(|(line, times)| match times {
+        1 => (*line).to_owned(),
+        times => format!("{line} ({times} times)"),
+    });
+    format!("{what}; its last lines: {}", shown.collect::<Vec<_>>().join(" | "))
 }
 
 enum Weighed {
