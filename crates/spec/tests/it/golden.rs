@@ -74,7 +74,7 @@ fn programs_get_the_same_as_people() {
         "severity": "error",
         "message": "unknown key `instnces`",
         "location": {
-            "file": "deployctl.yaml", "line": 3, "column": 29, "width": 8,
+            "file": "deployctl.yaml", "line": 3, "column": 28, "width": 8,
             "text": "apps: { a: { command: [x], instnces: 2 } }",
         },
         "help": "did you mean `instances`?",
