@@ -94,7 +94,7 @@ impl Load {
     /// Nothing yet: a load to be filled in.
     pub fn none(target: Target) -> Self {
         let held = Held {
-            websocket_life: Duration::from_secs(10),
+            websocket_life: Duration::from_secs(5),
             websocket_pause: Duration::from_millis(250),
             ..Held::default()
         };

@@ -89,16 +89,17 @@ fn answers_everything_and_stops_in_order() {
     let mut load = Load { held, rates, ..load };
     load.paths.slow = "/slow?ms=700".into();
     load.paths.stream = "/stream?n=5&ms=100".into();
-    let report = load.clone().run_for(Duration::from_secs(2));
+    let report = load.clone().run_for(Duration::from_millis(1500));
     assert_eq!(report.failed(), 0, "{}", report.summary());
     assert_eq!(report.versions.iter().map(|seen| seen.version.as_str()).collect::<Vec<_>>(), ["v1.1.0"]);
     assert_eq!(report.kinds[&Kind::Stream].ended_early, 0, "{}", report.summary());
 
     // Long ones only, so that each is in flight when the API is told to stop.
     load.rates = Rates::default();
+    load.paths.slow = "/slow?ms=1500".into();
     load.paths.stream = "/stream?n=1000&ms=100".into();
     let running = load.start();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(700));
     assert!(Command::new("kill").arg(api.0.id().to_string()).status().unwrap().success());
     assert!(api.0.wait().unwrap().success(), "the API exits 0");
     let report = running.finish();
