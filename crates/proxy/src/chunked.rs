@@ -19,7 +19,7 @@ pub(crate) enum Step {
 /// Why a chunked body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadChunk(&'static str);
+pub struct BadChunk(pub(crate) &'static str);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

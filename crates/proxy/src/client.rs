@@ -1,7 +1,7 @@
 //! Speaks to proxy processes.
 
 use crate::files::Files;
-use crate::wire::{Answer, Op, Request, VERSION};
+use crate::wire::{self, Answer, Op};
 use deployctl_core::fault::Fault;
 use deployctl_sys::socket::SocketPath;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -35,12 +35,6 @@ async fn connect(path: &Path) -> io::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::connect(short.as_path()).await
 }
 
-fn line(op: Op) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(&Request { v: VERSION, op })?;
-    line.push(b'\n');
-    Ok(line)
-}
-
 fn parse(line: &str) -> io::Result<Answer> {
     if line.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended"));
@@ -53,7 +47,7 @@ impl Client {
     pub(crate) async fn ask(&mut self, op: Op, time: Duration) -> Result<Option<Answer>, Fault> {
         let what = format!("the data plane (pid {})", self.pid);
         let asking = async {
-            self.stream.write_all(&line(op)?).await?;
+            self.stream.write_all(&wire::write(op)?).await?;
             let mut answer = String::new();
             self.stream.read_line(&mut answer).await?;
             parse(&answer)
@@ -95,7 +89,7 @@ impl Blocking {
 
     /// Asks, and reads exactly the line of the answer.
     pub(crate) fn ask(&mut self, op: Op) -> io::Result<Answer> {
-        self.0.write_all(&line(op)?)?;
+        self.0.write_all(&wire::write(op)?)?;
         let mut answer = String::new();
         BufReader::with_capacity(1, Read::by_ref(&mut self.0)).read_line(&mut answer)?;
         let answer = parse(&answer)?;

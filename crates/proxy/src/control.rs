@@ -18,13 +18,17 @@ const REQUEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The longest wait for a change.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Binds the control socket at `path`; the folder is for the owner only.
+/// Binds the control socket at `path`; the folder is for the owner only. It appears there when it listens: a socket that
+/// refuses connections is that of a dead process, and whoever finds one removes it.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
-    match std::fs::remove_file(path) {
+    let early = path.with_extension("early");
+    match std::fs::remove_file(&early) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    UnixListener::bind(SocketPath::new(path)?.as_path())
+    let listener = UnixListener::bind(SocketPath::new(&early)?.as_path())?;
+    std::fs::rename(early, path)?;
+    Ok(listener)
 }
 
 pub(crate) async fn serve(process: Rc<Process>, listener: UnixListener) {
@@ -79,8 +83,8 @@ async fn answer(process: &Rc<Process>, op: Op) -> (Answer, Vec<std::os::fd::Owne
     let done = |result: Result<(), Fault>| result.map_or_else(Answer::fault, |()| Answer::ok());
     let answer = match op {
         Op::Hello => Answer { hello: Some(process.hello()), ..Answer::ok() },
-        Op::Prepare { table } => done(process.prepare(*table)),
-        Op::Load { generation } => done(process.reload(generation)),
+        Op::Prepare(table) => done(process.prepare(*table)),
+        Op::Load(generation) => done(process.reload(generation)),
         Op::Traffic => Answer { traffic: Some(process.traffic()), ..Answer::ok() },
         Op::Wait { seen, ms } => {
             let limit = Duration::from_millis(ms).min(WAIT_MAX);

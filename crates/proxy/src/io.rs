@@ -85,15 +85,16 @@ pub(crate) struct ClientIo {
     at: usize,
     /// HTTP/1, so that the guard looks at what comes.
     guarded: bool,
+    /// What follows what was passed is no good.
+    fault: Option<&'static str>,
 }
 
 impl ClientIo {
     /// `first` was read already, to see which protocol it is.
     pub(crate) fn new(stream: Stream, conn: Rc<Conn>, first: Vec<u8>, guarded: bool) -> Self {
-        let mut io = Self { stream, conn, ready: Vec::new(), at: 0, guarded };
+        let mut io = Self { stream, conn, ready: Vec::new(), at: 0, guarded, fault: None };
         if guarded {
-            // A refusal of the body shows again at the next read.
-            let _ = io.pass(&first, None);
+            io.pass(&first, None);
         } else {
             io.ready = first;
         }
@@ -108,8 +109,8 @@ impl ClientIo {
     }
 
     /// Lets the guard look at `input`; what passes goes to `direct` if it fits, else to `ready`.
-    fn pass(&mut self, input: &[u8], mut direct: Option<&mut ReadBufCursor<'_>>) -> io::Result<()> {
-        let Self { conn, ready, .. } = self;
+    fn pass(&mut self, input: &[u8], mut direct: Option<&mut ReadBufCursor<'_>>) {
+        let Self { conn, ready, fault, .. } = self;
         let mut guard = conn.guard.borrow_mut();
         let fed = guard.feed(input, |bytes| match &mut direct {
             Some(buf) if ready.is_empty() && bytes.len() <= buf.remaining() => buf.put_slice(bytes),
@@ -117,15 +118,14 @@ impl ClientIo {
         });
         conn.head_begun(guard.in_head());
         match fed {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             Err(Refusal::Head(reject)) => {
                 conn.refuse(reject, guard.heads());
                 ready.extend_from_slice(IN_PLACE);
-                Ok(())
             }
             Err(Refusal::Body(why)) => {
                 conn.linger.set(true);
-                Err(io::Error::new(io::ErrorKind::InvalidData, why.to_string()))
+                *fault = Some(why.0);
             }
         }
     }
@@ -148,13 +148,16 @@ impl Read for ClientIo {
                 this.hand_out(&mut buf);
                 return Poll::Ready(Ok(()));
             }
+            if let Some(why) = this.fault {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
             if this.guarded {
                 if this.conn.wait_for_decision(cx) {
                     return Poll::Pending;
                 }
                 let kept = this.conn.take_kept_back();
                 if !kept.is_empty() {
-                    this.pass(&kept, None)?;
+                    this.pass(&kept, None);
                     continue;
                 }
             }
@@ -173,7 +176,7 @@ impl Read for ClientIo {
                 if !this.guarded {
                     buf.put_slice(read.filled());
                 } else {
-                    this.pass(read.filled(), Some(&mut buf))?;
+                    this.pass(read.filled(), Some(&mut buf));
                 }
                 Poll::Ready(io::Result::Ok(read.filled().is_empty()))
             });

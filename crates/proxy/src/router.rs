@@ -228,7 +228,7 @@ impl Router for ProxyRouter {
             }
             for (mut client, running) in self.processes().await? {
                 if running.state == State::Serving {
-                    client.ask(Op::Prepare { table: Box::new(table.clone()) }, ANSWER_TIME).await?;
+                    client.ask(Op::Prepare(Box::new(table.clone())), ANSWER_TIME).await?;
                 }
             }
             let bytes = serde_json::to_vec(&table).map_err(|e| Fault::refused(FaultKind::Bug, e.to_string()))?;
@@ -246,7 +246,7 @@ impl Router for ProxyRouter {
             self.processes()
                 .await?
                 .into_iter()
-                .map(|(mut client, _)| async move { client.ask(Op::Load { generation }, ANSWER_TIME).await }),
+                .map(|(mut client, _)| async move { client.ask(Op::Load(generation), ANSWER_TIME).await }),
         );
         for answer in told.await {
             answer.map_err(|fault| Fault { applied: Applied::Yes, ..fault })?;

@@ -11,32 +11,17 @@ use std::path::PathBuf;
 pub(crate) const VERSION: u32 = 1;
 
 /// What is asked of a proxy process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Request {
-    pub(crate) v: u32,
-    #[serde(flatten)]
-    pub(crate) op: Op,
-}
-
-/// The questions and orders.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub(crate) enum Op {
     /// Who are you?
     Hello,
     /// Could you work by this table? Binds its listeners.
-    Prepare {
-        /// The table to come.
-        table: Box<RouteTable>,
-    },
+    Prepare(Box<RouteTable>),
     /// Work by the durable table, which is of this generation or later.
-    Load {
-        /// At least.
-        generation: u64,
-    },
+    Load(u64),
     /// What goes on?
     Traffic,
-    /// Answer when something changed since `seen`, or after `ms`.
+    /// Answer when something changed since the count `seen`, or after `ms`.
     Wait {
         /// The last answer's count.
         seen: u64,
@@ -49,6 +34,39 @@ pub(crate) enum Op {
     TookOver,
     /// Finish and leave, without a successor.
     Stop,
+}
+
+/// An [`Op`] as it goes over the wire.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Request {
+    v: u32,
+    op: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<Box<RouteTable>>,
+    #[serde(default)]
+    generation: u64,
+    #[serde(default)]
+    seen: u64,
+    #[serde(default)]
+    ms: u64,
+}
+
+/// The line that asks `op`.
+pub(crate) fn write(op: Op) -> serde_json::Result<Vec<u8>> {
+    let request = |op: &str| Request { v: VERSION, op: op.into(), ..Request::default() };
+    let request = match op {
+        Op::Hello => request("hello"),
+        Op::Prepare(table) => Request { table: Some(table), ..request("prepare") },
+        Op::Load(generation) => Request { generation, ..request("load") },
+        Op::Traffic => request("traffic"),
+        Op::Wait { seen, ms } => Request { seen, ms, ..request("wait") },
+        Op::HandOver => request("hand_over"),
+        Op::TookOver => request("took_over"),
+        Op::Stop => request("stop"),
+    };
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// An answer.
@@ -117,20 +135,24 @@ pub enum State {
 
 /// Reads a request line; the fault says what is wrong with it.
 pub(crate) fn read(line: &str) -> Result<Op, Fault> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        v: u32,
-    }
     let bug = |why: String| Fault::refused(FaultKind::Bug, why);
-    let envelope: Envelope =
+    let request: Request =
         serde_json::from_str(line).map_err(|e| bug(format!("the data plane got a request that is none: {e}")))?;
-    serde_json::from_str::<Request>(line).map(|request| request.op).map_err(|e| {
-        if envelope.v > VERSION {
-            bug(format!("the data plane speaks protocol {VERSION} and got a request of protocol {}", envelope.v))
-                .hint("upgrade the data plane: run any deployctl command of the newer release again")
-        } else {
-            bug(format!("the data plane got a request that it does not know: {e}"))
+    Ok(match (request.op.as_str(), request.table) {
+        ("hello", _) => Op::Hello,
+        ("prepare", Some(table)) => Op::Prepare(table),
+        ("load", _) => Op::Load(request.generation),
+        ("traffic", _) => Op::Traffic,
+        ("wait", _) => Op::Wait { seen: request.seen, ms: request.ms },
+        ("hand_over", _) => Op::HandOver,
+        ("took_over", _) => Op::TookOver,
+        ("stop", _) => Op::Stop,
+        (op, _) if request.v > VERSION => {
+            let why =
+                format!("the data plane speaks protocol {VERSION} and does not know `{op}` of protocol {}", request.v);
+            return Err(bug(why).hint("upgrade the data plane: run any deployctl command of the newer release again"));
         }
+        (op, _) => return Err(bug(format!("the data plane got a request that it does not know: `{op}`"))),
     })
 }
 
@@ -140,11 +162,22 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_ignored_and_unknown_requests_refused() {
-        assert!(matches!(read(r#"{"v":1,"op":"load","generation":7,"more":1}"#), Ok(Op::Load { generation: 7 })));
+        assert!(matches!(read(r#"{"v":1,"op":"load","generation":7,"more":1}"#), Ok(Op::Load(7))));
         assert!(matches!(read(r#"{"v":2,"op":"traffic","x":[]}"#), Ok(Op::Traffic)));
         let text = |line| read(line).unwrap_err().message;
-        assert!(text(r#"{"v":1,"op":"dance"}"#).starts_with("the data plane got a request that it does not know: "));
-        assert_eq!(text(r#"{"v":2,"op":"dance"}"#), "the data plane speaks protocol 1 and got a request of protocol 2");
+        assert_eq!(text(r#"{"v":1,"op":"dance"}"#), "the data plane got a request that it does not know: `dance`");
+        assert_eq!(
+            text(r#"{"v":2,"op":"dance"}"#),
+            "the data plane speaks protocol 1 and does not know `dance` of protocol 2"
+        );
         assert!(text("x").starts_with("the data plane got a request that is none: "));
+    }
+
+    #[test]
+    fn requests_round_trip() {
+        for op in [Op::Hello, Op::Prepare(Box::default()), Op::Load(7), Op::Wait { seen: 1, ms: 2 }, Op::HandOver] {
+            let line = String::from_utf8(write(op.clone()).unwrap()).unwrap();
+            assert_eq!(format!("{:?}", read(&line).unwrap()), format!("{op:?}"));
+        }
     }
 }

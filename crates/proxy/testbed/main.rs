@@ -1,4 +1,4 @@
-//! The data plane process alone, as `deployctl proxy --state DIR` runs it: for tests and measurements.
+//! Stands in for `deployctl proxy --state DIR` in this crate's tests and measurements.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let (role, flag, state) = (arguments.next(), arguments.next(), arguments.next());
     if role.as_deref() != Some("proxy".as_ref()) || flag.as_deref() != Some("--state".as_ref()) {
-        return Err("usage: alone proxy --state DIR".into());
+        return Err("usage: deployctl-proxy-testbed proxy --state DIR".into());
     }
     deployctl_proxy::run(&PathBuf::from(state.ok_or("--state needs a directory")?))?;
     Ok(())
