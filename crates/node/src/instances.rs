@@ -192,7 +192,7 @@ impl Inner {
         }
         for path in folders {
             let made = make_private(&path).and_then(|()| match &owner {
-                Some(user) => give(&self.layout.state().to_path_buf(), &path, user),
+                Some(user) => give(self.layout.state(), &path, user),
                 None => Ok(()),
             });
             made.map_err(|e| trouble("a folder cannot be made at", &path, &e))?;

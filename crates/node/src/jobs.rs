@@ -114,7 +114,7 @@ impl Jobs for Node {
 
 enum Looked {
     State(JobState),
-    Runs(RunSpec, Option<Child>),
+    Runs(Box<RunSpec>, Option<Child>),
 }
 
 impl Inner {
@@ -135,7 +135,7 @@ impl Inner {
         make_private(folder.path()).map_err(cannot)?;
         let spec = match self.find_job(job).map_err(cannot)? {
             Found::State(state) => return Ok(Looked::State(state)),
-            Found::Owned(spec) => return Ok(Looked::Runs(spec, None)),
+            Found::Owned(spec) => return Ok(Looked::Runs(Box::new(spec), None)),
             Found::Needs(Some(spec)) => spec,
             Found::Needs(None) => {
                 let spec = self.bind_job(job)?;
@@ -147,7 +147,7 @@ impl Inner {
         };
         let child = self.shim(ShimFor::Job, &spec, &folder, None)?;
         crash::point("node.job-spawned");
-        Ok(Looked::Runs(spec, Some(child)))
+        Ok(Looked::Runs(Box::new(spec), Some(child)))
     }
 
     fn find_job(&self, job: &JobSpec) -> io::Result<Found> {

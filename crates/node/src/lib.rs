@@ -4,6 +4,7 @@
 
 pub mod artifacts;
 mod bind;
+mod cgroup;
 mod clock;
 mod fence;
 mod hub;

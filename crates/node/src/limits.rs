@@ -1,5 +1,6 @@
 //! Which limits this machine can hold an instance to. What it cannot is refused, never ignored.
 
+use crate::cgroup::Places;
 use deployctl_core::config::ProcessConfig;
 use deployctl_core::fault::{Fault, FaultKind};
 use rustix::process::{Resource, getrlimit};
@@ -14,6 +15,12 @@ pub(crate) fn check(config: &ProcessConfig) -> Result<(), Fault> {
             return Err(Fault::refused(FaultKind::Denied, message)
                 .hint("run the engine as root, or leave `user` out and run it as that user"));
         }
+    }
+    if config.limits.cpu_millis.is_some() && !Places::find().has_cpu() {
+        let message = "`limits.cpu` cannot be had: this user may make no control group with the cpu controller here";
+        return Err(Fault::refused(FaultKind::Denied, message).hint(
+            "run the engine as root or under `systemd-run --user --scope -p Delegate=yes`, or leave `limits.cpu` out",
+        ));
     }
     let most = getrlimit(Resource::Nofile).maximum;
     if let (Some(files), Some(most), false) = (config.limits.files, most, root)

@@ -19,7 +19,6 @@ use deployctl_core::id::{InstanceId, JobId, Scope, Sha256Hex};
 use deployctl_core::instance::SecretValues;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::Path;
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -215,7 +214,7 @@ impl Inner {
 
     /// How shims are started here.
     pub(crate) fn spawner(&self) -> Spawner<'_> {
-        Spawner { binary: &self.options.binary, state: Path::new(&self.options.state) }
+        Spawner { binary: &self.options.binary, state: &self.options.state, env: &self.options.shim_env }
     }
 }
 

@@ -24,12 +24,17 @@ pub struct NodeOptions {
     pub base: Base,
     /// Where ports are taken from.
     pub ports: RangeInclusive<u16>,
+    /// Variables for shims alone, not for what they run: they arm crash points.
+    pub shim_env: Vec<(String, String)>,
 }
 
 impl NodeOptions {
-    /// The usual options: the environment of this process, ports from the default range.
+    /// The usual options: the environment of this process, ports from the default range, crash points as this
+    /// process has them.
     pub fn new(state: PathBuf, binary: PathBuf, secrets: SecretSource) -> Self {
-        Self { state, binary, secrets, base: Base::of_this_process(), ports: default_range() }
+        let armed = ["DEPLOYCTL_CRASH", "DEPLOYCTL_CRASH_RECORD"];
+        let shim_env = armed.iter().filter_map(|name| Some(((*name).into(), std::env::var(name).ok()?))).collect();
+        Self { state, binary, secrets, base: Base::of_this_process(), ports: default_range(), shim_env }
     }
 }
 

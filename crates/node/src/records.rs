@@ -121,6 +121,9 @@ pub struct RunState {
     /// What a person should know, such as a limit that holds per process only.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The folders of its control groups.
+    #[serde(default)]
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// What a shim does.

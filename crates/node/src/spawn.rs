@@ -2,16 +2,12 @@
 
 use crate::layout::RunFolder;
 use deployctl_core::instance::SecretValues;
-use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-
-/// Variables that a shim inherits: they arm crash points in tests.
-const INHERITED: [&str; 2] = ["DEPLOYCTL_CRASH", "DEPLOYCTL_CRASH_RECORD"];
 
 /// What a shim is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +37,8 @@ pub(crate) struct Spawner<'a> {
     pub(crate) binary: &'a Path,
     /// The state folder.
     pub(crate) state: &'a Path,
+    /// Variables for the shim alone.
+    pub(crate) env: &'a [(String, String)],
 }
 
 impl Spawner<'_> {
@@ -78,11 +76,7 @@ impl Spawner<'_> {
         let mut command = Command::new(self.binary);
         command.arg("shim").arg("--state").arg(self.state).arg(what.flag()).arg(id);
         command.env_clear().env("DEPLOYCTL_STATE", self.state).stdin(stdin).current_dir("/");
-        for name in INHERITED {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(OsStr::new(name), value);
-            }
-        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 }

@@ -111,7 +111,17 @@ mod tests {
         let shim = Proc { pid: 1, start: 1, boot: "b".into() };
         let exit = |at: &u64| Exit { at: Millis(*at), how: "exit 3".into(), log_from: 0, process: None };
         let exits = exits.iter().map(exit).collect();
-        RunState { phase, process: None, shim, since: Millis(0), restarts: 2, exits, log_from: 0, notes: vec![] }
+        RunState {
+            phase,
+            process: None,
+            shim,
+            since: Millis(0),
+            restarts: 2,
+            exits,
+            log_from: 0,
+            notes: vec![],
+            cgroups: vec![],
+        }
     }
 
     #[test]

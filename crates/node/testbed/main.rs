@@ -27,10 +27,8 @@ fn main() {
 fn serve(port: u16) {
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
     println!("listening on {port}");
-    for stream in listener.incoming() {
-        if let Ok(stream) = stream {
-            let _ = answer(stream);
-        }
+    for stream in listener.incoming().flatten() {
+        let _ = answer(stream);
     }
 }
 

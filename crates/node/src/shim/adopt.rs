@@ -1,16 +1,26 @@
 //! Finding the process of a run whose shim was killed.
 
 use super::desk::{Desk, Watched};
-use crate::records::Proc;
+use crate::records::{Phase, Proc};
 use deployctl_sys::lock;
 use deployctl_sys::process::{self, Identity};
 use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The process of a run that an earlier shim started, if it lives. It is found by what that shim wrote down or, if the
+/// Takes over the process of a run that an earlier shim started, if it lives.
+pub(super) fn adopt(desk: &mut Desk) -> io::Result<Option<Watched>> {
+    let found = find(desk)?;
+    if let Some(process) = &found {
+        desk.state.process = Some(process.identity.clone().into());
+        desk.record(Phase::Running);
+    }
+    Ok(found)
+}
+
+/// It is found by what that shim wrote down or, if the
 /// shim was killed before it could, by the lock that the process inherited.
-pub(super) fn find(desk: &Desk) -> io::Result<Option<Watched>> {
+fn find(desk: &Desk) -> io::Result<Option<Watched>> {
     if let Some(recorded) = desk.state.process.as_ref().filter(|process| Proc::is_alive(process)) {
         return watch(Identity::from(recorded));
     }

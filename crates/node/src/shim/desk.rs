@@ -4,6 +4,7 @@ use super::control::{Control, Woken};
 use super::family::Family;
 use super::launch;
 use super::trim::Trim;
+use crate::cgroup::{self, Groups, Places};
 use crate::clock::now;
 use crate::layout::{Layout, RunFolder};
 use crate::records::{self, Exit, Phase, Proc, RunSpec, RunState, StopOrder};
@@ -33,6 +34,9 @@ pub(super) struct Desk {
     unwritten: bool,
     /// Whether nothing of this run can exist yet.
     fresh: bool,
+    pub(super) groups: Groups,
+    /// How often the kernel had killed in the groups before the present process.
+    oom_kills: u64,
     _lock: Lock,
 }
 
@@ -67,14 +71,29 @@ impl Desk {
             since: before.as_ref().map_or_else(now, |state| state.since),
             restarts: before.as_ref().map_or(0, |state| state.restarts),
             log_from: before.as_ref().map_or(0, |state| state.log_from),
+            cgroups: before.as_ref().map(|state| state.cgroups.clone()).unwrap_or_default(),
             exits: before.map(|state| state.exits).unwrap_or_default(),
             notes: Vec::new(),
         };
-        let family = Family::new(layout, &folder, &spec);
+        let mut family = Family::new(layout, &folder, &spec);
+        family.with_cgroups(state.cgroups.clone());
         let trim = Trim::new(folder.log(), folder.old_log(), spec.log_bytes_max);
         let stop = stop.or(ordered);
-        let unwritten = false;
-        Ok(Self { folder, spec, secrets, state, family, control, trim, stop, unwritten, fresh, _lock: lock })
+        Ok(Self {
+            folder,
+            spec,
+            secrets,
+            state,
+            family,
+            control,
+            trim,
+            stop,
+            unwritten: false,
+            fresh,
+            groups: Groups::default(),
+            oom_kills: 0,
+            _lock: lock,
+        })
     }
 
     /// Writes down how things are. A disk that takes nothing stops nothing: it is tried again.
@@ -97,6 +116,7 @@ impl Desk {
         self.state.process = None;
         self.state.log_from = std::fs::metadata(self.folder.log()).map_or(0, |log| log.len());
         self.record(Phase::Starting);
+        self.limit()?;
         let pid = launch::start(self)?;
         crash::point("shim.spawned");
         let lost = |e: io::Error| format!("process {pid} cannot be watched: {e}");
@@ -109,6 +129,31 @@ impl Desk {
         self.record(Phase::Running);
         crash::point("shim.recorded");
         Ok(Watched { identity, pidfd, child: true })
+    }
+
+    /// Makes the control groups of the run, if it has limits that need some. They are written down before they are used.
+    fn limit(&mut self) -> Result<(), String> {
+        let limits = &self.spec.limits;
+        if limits.memory_bytes.is_none() && limits.cpu_millis.is_none() {
+            return Ok(());
+        }
+        let groups = Places::find().make(&self.family.name(), limits);
+        self.groups = groups.map_err(|e| format!("its control groups cannot be made: {e}"))?;
+        self.oom_kills = self.groups.oom_kills();
+        for folder in &self.groups.folders {
+            if !self.state.cgroups.contains(folder) {
+                self.state.cgroups.push(folder.clone());
+            }
+        }
+        self.state.notes.clear();
+        if limits.memory_bytes.is_some() && self.groups.memory.is_none() {
+            let note =
+                "no control group can be made here: the memory limit holds for each process, not for all together";
+            self.state.notes.push(note.into());
+        }
+        self.family.with_cgroups(self.state.cgroups.clone());
+        self.record(Phase::Starting);
+        Ok(())
     }
 
     /// Waits until the process has ended, an order to stop comes, or `due`; keeps the house meanwhile.
@@ -144,7 +189,13 @@ impl Desk {
         let raw = deployctl_sys::process::number(process.identity.pid).ok_or(rustix::io::Errno::SRCH)?;
         let status = rustix::process::waitpid(Some(raw), WaitOptions::empty())?;
         bury(None);
-        Ok(status.map_or_else(|| "it ended".into(), |(_, status)| say(status)))
+        let how = status.map_or_else(|| "it ended".into(), |(_, status)| say(status));
+        match self.spec.limits.memory_bytes {
+            Some(bytes) if self.groups.oom_kills() > self.oom_kills => {
+                Ok(format!("{how}: it needed more than its {} MiB of memory", bytes >> 20))
+            }
+            _ => Ok(how),
+        }
     }
 
     /// Notes an exit that nobody asked for.
@@ -168,6 +219,7 @@ impl Desk {
         }
         crash::point("shim.ended");
         self.state.process = None;
+        cgroup::remove(&self.state.cgroups);
         self.record(Phase::Gone);
         Ok(())
     }

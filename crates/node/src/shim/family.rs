@@ -2,6 +2,7 @@
 
 use crate::layout::{Layout, RunFolder};
 use crate::records::RunSpec;
+use deployctl_core::id::Sha256Hex;
 use deployctl_sys::lock;
 use deployctl_sys::process::{self, Identity, Stat};
 use rustix::process::Signal;
@@ -18,6 +19,7 @@ use std::time::Duration;
 /// process that was started (as long as that pid cannot be somebody else's), or is in the run's control group.
 #[derive(Clone, Debug)]
 pub(crate) struct Family {
+    name: String,
     marks: [Vec<u8>; 2],
     live_lock: PathBuf,
     shim: Option<u32>,
@@ -36,7 +38,14 @@ impl Family {
             format!("DEPLOYCTL_INSTANCE={id}").into_bytes(),
             [b"DEPLOYCTL_STATE=", layout.state().as_os_str().as_encoded_bytes()].concat(),
         ];
-        Self { marks, live_lock: folder.live_lock(), shim: None, cgroups: Vec::new() }
+        let digest = Sha256Hex::of(layout.state().as_os_str().as_encoded_bytes());
+        let name = format!("deployctl-{}-{id}", &digest.as_str()[..8]);
+        Self { name, marks, live_lock: folder.live_lock(), shim: None, cgroups: Vec::new() }
+    }
+
+    /// A name for its control groups that no other run on this machine has.
+    pub(crate) fn name(&self) -> String {
+        self.name.clone()
     }
 
     /// Counts in the processes of these control groups.

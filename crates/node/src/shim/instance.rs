@@ -15,10 +15,7 @@ pub(super) fn serve(mut desk: Desk) -> io::Result<()> {
         Kind::Instance { restart, .. } => *restart,
         Kind::Job { .. } => return Err(io::Error::other("this is a job, not an instance")),
     };
-    let mut process = adopt::find(&desk)?;
-    if process.is_some() {
-        desk.record(Phase::Running);
-    }
+    let mut process = adopt::adopt(&mut desk)?;
     let mut pause = Pause::new(restart);
     loop {
         if let Some(grace) = desk.stop_ordered() {

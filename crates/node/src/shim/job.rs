@@ -4,12 +4,14 @@ use super::adopt;
 use super::control::Woken;
 use super::desk::{Desk, Watched};
 use crate::clock::now;
-use crate::records::{self, Begun, JobResult, Kind, Phase};
+use crate::records::{self, Begun, JobResult, Kind};
 use deployctl_sys::crash;
 use deployctl_sys::process::boot_id;
 use std::io;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+const STOPPED: &str = "stopped before its end";
 
 /// Owns the job until it has ended and nothing is left of it.
 pub(super) fn serve(mut desk: Desk) -> io::Result<()> {
@@ -23,8 +25,7 @@ pub(super) fn serve(mut desk: Desk) -> io::Result<()> {
     }
     let due = Instant::now() + timeout.0.saturating_sub(begun.as_ref().map_or(Duration::ZERO, |b| now().since(b.at)));
     if begun.is_some() {
-        if let Some(process) = adopt::find(&desk)? {
-            desk.record(Phase::Running);
+        if let Some(process) = adopt::adopt(&mut desk)? {
             return reattached(&mut desk, process, due, timeout.0);
         }
         if !repeatable {
@@ -33,7 +34,7 @@ pub(super) fn serve(mut desk: Desk) -> io::Result<()> {
     }
     if desk.stop_ordered().is_some() {
         desk.end(None, Duration::ZERO)?;
-        return conclude(&desk, false, "stopped before it began");
+        return conclude(&desk, false, if begun.is_some() { STOPPED } else { "stopped before it began" });
     }
     records::write_durable(&desk.folder.begun(), &Begun { at: now(), boot: boot_id()? })?;
     crash::point("job.begun");
@@ -47,7 +48,7 @@ fn watch(desk: &mut Desk, process: Watched, due: Instant, timeout: Duration) -> 
     let cut_short = match desk.wait(Some(&process), Some(due))? {
         Woken::Ended => None,
         Woken::Due => Some(format!("killed after {} with all that it started", say(timeout))),
-        Woken::Stop(_) => Some("stopped before its end".into()),
+        Woken::Stop(_) => Some(STOPPED.into()),
     };
     if let Some(how) = cut_short {
         desk.end(Some(process), Duration::ZERO)?;
@@ -62,7 +63,11 @@ fn watch(desk: &mut Desk, process: Watched, due: Instant, timeout: Duration) -> 
 /// A job whose shim was killed: how it ends cannot be seen, only that it did. Nothing is concluded, unless it is us who
 /// end it.
 fn reattached(desk: &mut Desk, process: Watched, due: Instant, timeout: Duration) -> io::Result<()> {
-    match desk.wait(Some(&process), Some(due))? {
+    let woken = match desk.stop_ordered() {
+        Some(grace) => Woken::Stop(grace),
+        None => desk.wait(Some(&process), Some(due))?,
+    };
+    match woken {
         Woken::Ended => desk.end(Some(process), Duration::ZERO),
         Woken::Due => {
             desk.end(Some(process), Duration::ZERO)?;
@@ -70,7 +75,7 @@ fn reattached(desk: &mut Desk, process: Watched, due: Instant, timeout: Duration
         }
         Woken::Stop(_) => {
             desk.end(Some(process), Duration::ZERO)?;
-            conclude(desk, false, "stopped before its end")
+            conclude(desk, false, STOPPED)
         }
     }
 }

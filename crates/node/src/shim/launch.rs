@@ -30,7 +30,9 @@ pub(super) fn start(desk: &mut Desk) -> Result<u32, String> {
     let errors = log.try_clone().map_err(|e| format!("the log cannot be shared: {e}"))?;
     let mut command = command(spec, &spec.argv, &desk.secrets)?;
     command.stdin(Stdio::null()).stdout(log).stderr(errors);
-    play(&mut command, Prelude { inherited: Some(live.into()), ..prelude(spec)? });
+    let cgroups = desk.groups.doors().map_err(|e| format!("its control groups cannot be entered: {e}"))?;
+    let data_bytes = spec.limits.memory_bytes.filter(|_| desk.groups.memory.is_none());
+    play(&mut command, Prelude { inherited: Some(live.into()), cgroups, data_bytes, ..prelude(spec)? });
     let child = command.spawn().map_err(|error| explain(spec, &spec.argv[0], &error))?;
     Ok(child.id())
 }

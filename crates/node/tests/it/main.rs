@@ -1,4 +1,11 @@
 //! The node runtime with real processes.
 
+mod adoption;
+mod artifacts;
+mod crash;
+mod health;
+mod jobs;
 mod life;
+mod limits;
+mod ports;
 mod world;

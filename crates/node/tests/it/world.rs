@@ -46,6 +46,26 @@ impl World {
         Node::new(self.options()).unwrap()
     }
 
+    /// A node whose shims are killed, or stopped, at a point.
+    pub(crate) fn node_with_crash(&self, point: &str, how: &str) -> Node {
+        let mut options = self.options();
+        options.shim_env = vec![
+            ("DEPLOYCTL_CRASH".into(), format!("shim:{point}:1:{how}")),
+            ("DEPLOYCTL_CRASH_RECORD".into(), self.passed_file().display().to_string()),
+        ];
+        Node::new(options).unwrap()
+    }
+
+    fn passed_file(&self) -> PathBuf {
+        self.state.path().join("passed-points")
+    }
+
+    /// Whether a shim of such a node came to `point`.
+    pub(crate) fn passed(&self, point: &str) -> bool {
+        let text = std::fs::read_to_string(self.passed_file()).unwrap_or_default();
+        text.lines().any(|line| line == format!("shim {point}"))
+    }
+
     /// All processes of this state that run: shims, instances, and what they started.
     pub(crate) fn processes(&self) -> Vec<(Identity, String)> {
         let mark = format!("DEPLOYCTL_STATE={}", self.state.path().display()).into_bytes();
