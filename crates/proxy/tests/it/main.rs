@@ -2,6 +2,7 @@
 
 mod balance;
 mod client;
+mod h2;
 mod hand_over;
 mod load;
 mod passing;
@@ -9,5 +10,6 @@ mod publish;
 mod routes;
 mod smuggling;
 mod support;
+mod tls;
 mod upstream;
 mod websocket;
