@@ -61,6 +61,37 @@ pub(crate) fn promises(tree: &Tree) -> Vec<Complaint> {
     complaints
 }
 
+/// Links from one document to a file of the tree lead there.
+pub(crate) fn links(tree: &Tree) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for (file, text) in tree.files.iter().filter(|(name, _)| name.ends_with(".md")) {
+        let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let elsewhere = link.is_empty() || link.contains("://") || link.contains([' ', '`']);
+            if !elsewhere && !exists(tree, &resolve(beside, link)) {
+                complaints.push(Complaint::new(file, format!("the link to `{link}` leads nowhere")));
+            }
+        }
+    }
+    complaints
+}
+
+fn resolve(folder: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in link.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn exists(tree: &Tree, path: &str) -> bool {
+    tree.files.contains_key(path) || tree.files.keys().any(|name| name.starts_with(&format!("{path}/")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +133,17 @@ mod tests {
             "docs/errors/old.md: no error has this code",
         ];
         assert_eq!(said(&error_pages(&tree)), wrong);
+    }
+
+    #[test]
+    fn links_lead_somewhere() {
+        let tree = tree(&[
+            ("README.md", "[a](docs/a.md#part) [docs](docs/) [web](https://x.example/y) [no](docs/no.md) [top](#top)"),
+            ("docs/a.md", "[up](../README.md) [beside](a.md) [out](../../b.md)"),
+        ]);
+        let wrong =
+            ["README.md: the link to `docs/no.md` leads nowhere", "docs/a.md: the link to `../../b.md` leads nowhere"];
+        assert_eq!(said(&links(&tree)), wrong);
     }
 
     #[test]

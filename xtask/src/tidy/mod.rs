@@ -43,6 +43,7 @@ const RULES: &[(&str, Rule)] = &[
     ("architecture", documents::architecture),
     ("error pages", documents::error_pages),
     ("promises", documents::promises),
+    ("links", documents::links),
 ];
 
 /// Checks the repository at `root` and prints what is wrong.
