@@ -30,7 +30,7 @@ impl Engine {
             entries.fences.push((leg.scope.clone(), self.fence_of(&fold.state)));
         }
         self.ledger.append(entries, now, "deployctl").await?;
-        self.finish_view(&state.plan.id, closed, now);
+        self.finish_view(state, closed, now).await;
         self.wake_keepers();
         Ok(())
     }

@@ -64,14 +64,22 @@ impl Engine {
     }
 
     /// Shows the verdict and lets the watchers go.
-    pub(crate) fn finish_view(&self, id: &DeploymentId, closed: &deployment::Closed, at: Millis) {
-        if let Some(live) = lock(&self.live).remove(id) {
+    pub(crate) async fn finish_view(&self, state: &Deployment, closed: &deployment::Closed, at: Millis) {
+        let urls = self.urls(state).await;
+        if let Some(live) = lock(&self.live).remove(&state.plan.id) {
             live.send_modify(|view| {
                 view.closed = Some(closed_view(closed, at));
                 view.waiting = None;
                 view.leg = None;
+                with_urls(view, urls);
             });
         }
+    }
+
+    /// Where each leg answers now.
+    async fn urls(&self, state: &Deployment) -> Vec<Vec<String>> {
+        let all = state.plan.legs.iter().map(|leg| self.ports.driver.urls(&leg.scope));
+        futures_util::future::join_all(all).await.into_iter().map(Result::unwrap_or_default).collect()
     }
 
     /// A view of a deployment that changes as it goes; a last one if it has ended.
@@ -89,13 +97,25 @@ impl Engine {
         let entries = self.ledger.entries(id).await?;
         let (at, actor) = entries.first().map(|e| (e.at, e.actor.clone())).unwrap_or_default();
         let ended = entries.last().map(|e| e.at);
-        let view = view_of(state, at, &actor, ended);
-        let mut live = lock(&self.live);
-        if state.closed.is_none() {
-            // Accepted a moment ago: its walk will find this view and go on with it.
-            return Ok(live.entry(id.clone()).or_insert_with(|| watch::Sender::new(view)).subscribe());
+        let mut view = view_of(state, at, &actor, ended);
+        with_urls(&mut view, self.urls(state).await);
+        if state.closed.is_some() {
+            return Ok(watch::Sender::new(view).subscribe());
         }
-        Ok(watch::Sender::new(view).subscribe())
+        // Accepted a moment ago: its walk will find this view and go on with it.
+        let receiver = lock(&self.live).entry(id.clone()).or_insert_with(|| watch::Sender::new(view)).subscribe();
+        let fold = self.ledger.deployment(id).await?;
+        if let Some(closed) = fold.state.as_ref().and_then(|state| state.closed.as_ref()) {
+            // Or it ended since it was looked at, and its walk will say nothing more.
+            self.finish_view(state, closed, self.ports.clock.now()).await;
+        }
+        Ok(receiver)
+    }
+}
+
+fn with_urls(view: &mut view::Deployment, urls: Vec<Vec<String>>) {
+    for (leg, urls) in view.legs.iter_mut().zip(urls) {
+        leg.urls = urls;
     }
 }
 

@@ -1,0 +1,93 @@
+//! A small server for the tests of the command line. What it does stands in `app.conf` in its folder, a `key=value` a
+//! line; without that file it is a good one.
+//!
+//! `print` lines are printed at the start; `exit` ends it with this code then; `exit_after_ms` later; `health` is one of
+//! `ok`, `500`, `hang`, `slow:MS` and `flaky:N` (N times 500, then 200); `work` is the status of `GET /work`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::exit;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+static CHECKS: AtomicU64 = AtomicU64::new(0);
+
+fn main() {
+    let conf = std::fs::read_to_string("app.conf").unwrap_or_default();
+    for line in conf.lines().filter_map(|line| line.strip_prefix("print=")) {
+        println!("{line}");
+    }
+    if let Some(code) = value(&conf, "exit") {
+        exit(code.parse().unwrap_or(1));
+    }
+    let port: u16 = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|error| {
+        eprintln!("port {port}: {error}");
+        exit(1)
+    });
+    println!("listening on {port}");
+    if let Some(ms) = value(&conf, "exit_after_ms").and_then(|ms| ms.parse().ok()) {
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(ms));
+            eprintln!("giving up after {ms} ms");
+            exit(7)
+        });
+    }
+    for stream in listener.incoming().flatten() {
+        let conf = conf.clone();
+        std::thread::spawn(move || answer(stream, &conf));
+    }
+}
+
+fn value<'a>(conf: &'a str, key: &str) -> Option<&'a str> {
+    conf.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn answer(mut stream: TcpStream, conf: &str) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut head = String::new();
+    reader.read_line(&mut head)?;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let path = head.split(' ').nth(1).unwrap_or("/");
+    let env = |name: &str| std::env::var(name).unwrap_or_default();
+    let (status, body) = match path.split_at(path.rfind('/').map_or(0, |at| at + 1)) {
+        ("/", "version") => (200, env("DEPLOYCTL_VERSION")),
+        ("/", "instance") => (200, env("DEPLOYCTL_INSTANCE")),
+        ("/", "healthz") => (health(value(conf, "health").unwrap_or("ok")), String::new()),
+        ("/", "work") => (value(conf, "work").and_then(|s| s.parse().ok()).unwrap_or(200), String::new()),
+        ("/env/", name) => (200, env(name)),
+        ("/slow/", ms) => {
+            std::thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0)));
+            (200, env("DEPLOYCTL_VERSION"))
+        }
+        _ => (404, String::new()),
+    };
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    stream.write_all(format!("{head}{body}").as_bytes())
+}
+
+fn health(rule: &str) -> u16 {
+    let number = || rule.split(':').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    match rule.split(':').next() {
+        Some("500") => 500,
+        Some("hang") => loop {
+            std::thread::park();
+        },
+        Some("slow") => {
+            std::thread::sleep(Duration::from_millis(number()));
+            200
+        }
+        Some("flaky") => {
+            if CHECKS.fetch_add(1, Ordering::Relaxed) < number() {
+                500
+            } else {
+                200
+            }
+        }
+        _ => 200,
+    }
+}

@@ -1,0 +1,20 @@
+//! The binary as a person or a pipeline sees it: commands in, exit codes, messages, JSON, processes and answers out.
+
+mod it {
+    mod deploy;
+    mod http;
+    mod world;
+
+    /// An HTTP app `api` in `dev`, whose versions are folders.
+    const API: &str = r#"
+project: p
+environments: { dev: {} }
+apps:
+  api:
+    artifact: dist/{{ version }}
+    command: [APP, "{{ port }}"]
+    route: {}
+    health: { http: /healthz, within: 5s, interval: 200ms }
+    drain: 1s
+"#;
+}
