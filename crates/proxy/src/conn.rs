@@ -343,3 +343,73 @@ async fn linger(stream: &mut Stream) {
     let reading = async { while matches!(stream.read(&mut scratch).await, Ok(1..)) {} };
     let _ = tokio::time::timeout(LINGER_TIME, reading).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::ListenKey;
+
+    fn conn() -> Conn {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let key = ListenKey { only: None, environment: "shop/dev".into() };
+        Conn::new(Arc::new(Bound::new(key, false, address, socket)), address)
+    }
+
+    /// Whether it is ended after `time`.
+    fn ends(conn: &Conn, time: Duration) -> bool {
+        conn.killed.set(false);
+        conn.look(Instant::now() + time);
+        conn.killed.get()
+    }
+
+    const LATER: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn idle_connections_end() {
+        let conn = conn();
+        assert!(!ends(&conn, IDLE_TIME - LATER));
+        assert!(ends(&conn, IDLE_TIME + LATER));
+        conn.arrived();
+        assert!(!ends(&conn, IDLE_TIME * 9), "a request is under way");
+        conn.finished();
+        conn.set_leaving();
+        assert!(ends(&conn, LEAVING_IDLE_TIME + LATER));
+    }
+
+    #[test]
+    fn a_head_that_trickles_in_has_a_total_time() {
+        let conn = conn();
+        conn.head_begun(true);
+        let begun = conn.head_since.get();
+        conn.head_begun(true);
+        assert_eq!(conn.head_since.get(), begun, "each byte gives no more time");
+        assert!(!ends(&conn, HEAD_TIME - LATER));
+        assert!(ends(&conn, HEAD_TIME + LATER));
+        conn.head_begun(false);
+        assert!(!ends(&conn, HEAD_TIME + LATER));
+    }
+
+    #[test]
+    fn bodies_and_answers_may_not_stand_still() {
+        let conn = conn();
+        conn.arrived();
+        conn.guard.borrow_mut().feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", |_| {}).unwrap();
+        conn.read_waits();
+        assert!(!ends(&conn, STALL_TIME - LATER) && ends(&conn, STALL_TIME + LATER));
+        conn.read_goes_on();
+        assert!(!ends(&conn, STALL_TIME + LATER));
+        conn.write_waits(Some(Instant::now()));
+        assert!(!ends(&conn, STALL_TIME - LATER) && ends(&conn, STALL_TIME + LATER));
+        conn.write_waits(None);
+        assert!(!ends(&conn, STALL_TIME + LATER));
+    }
+
+    #[test]
+    fn origins_follow_the_host() {
+        let conn = conn();
+        assert_eq!(conn.origin("a").forwarded, "for=127.0.0.1;proto=http;host=a");
+        assert_eq!(conn.origin("b:1").forwarded, "for=127.0.0.1;proto=http;host=\"b:1\"");
+        assert_eq!(conn.origin("a").host, "a");
+    }
+}

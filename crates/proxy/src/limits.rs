@@ -11,7 +11,7 @@ pub(crate) const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// The largest trailer section and the longest chunk extension, in bytes.
 pub(crate) const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// The largest answer head of an instance, in bytes; above it 502.
-pub(crate) const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const ANSWER_HEAD_BYTES_MAX: usize = 60 * 1024;
 /// The most fields of an instance's answer head.
 pub(crate) const ANSWER_FIELDS_MAX: usize = 128;
 /// How long a client may take for one whole request head, however it trickles.

@@ -453,3 +453,6 @@ fn is_token(byte: u8) -> bool {
     };
     TOKEN[usize::from(byte)]
 }
+
+#[cfg(test)]
+mod tests;

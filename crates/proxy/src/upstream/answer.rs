@@ -134,3 +134,76 @@ fn plain_number(text: &[u8]) -> Option<u64> {
     }
     Some(text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, method: Method) -> Result<Option<(Answer, usize)>, String> {
+        let mut input = BytesMut::from(text);
+        let answer = take(&mut input, &method).map_err(|e| e.to_string())?;
+        Ok(answer.map(|answer| (answer, input.len())))
+    }
+
+    #[test]
+    fn framings() {
+        for (head, method, framing, keep) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Method::GET, Framing::Length(3), true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Method::HEAD, Framing::Length(0), true),
+            ("HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", Method::GET, Framing::Length(0), true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Method::GET, Framing::Chunked, true),
+            ("HTTP/1.1 200 OK\r\n\r\n", Method::GET, Framing::Close, false),
+            (
+                "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 0\r\n\r\n",
+                Method::GET,
+                Framing::Length(0),
+                false,
+            ),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", Method::GET, Framing::Length(0), false),
+            (
+                "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+                Method::GET,
+                Framing::Length(0),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+                Method::GET,
+                Framing::Length(3),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Method::GET,
+                Framing::Chunked,
+                false,
+            ),
+        ] {
+            let (answer, left) = parse(&format!("{head}abc"), method.clone()).unwrap().unwrap();
+            assert_eq!((answer.framing, answer.keep, left), (framing, keep, 3), "{method} {head}");
+            let gone = ["connection", "transfer-encoding"];
+            assert!(gone.iter().all(|name| !answer.headers.contains_key(*name)), "{:?}", answer.headers);
+        }
+    }
+
+    #[test]
+    fn incomplete_and_improper_heads() {
+        assert!(parse("", Method::GET).unwrap().is_none());
+        assert!(parse("HTTP/1.1 200 OK\r\nContent-", Method::GET).unwrap().is_none());
+        let large = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(ANSWER_HEAD_BYTES_MAX));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(ANSWER_FIELDS_MAX + 1));
+        for (bad, why) in [
+            ("SSH-2.0\r\n\r\n", "its head is not HTTP/1"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "it has two Content-Lengths"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "its Content-Length is malformed"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "its Transfer-Encoding is not plain `chunked`"),
+            ("HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "its head is not HTTP/1"),
+            ("HTTP/1.1 099 OK\r\n\r\n", "its status is not one"),
+            (large.as_str(), "its head is too large"),
+            (many.as_str(), "it has too many header fields"),
+        ] {
+            let error = parse(bad, Method::GET).unwrap_err();
+            assert_eq!(error, format!("not a proper answer: {why}"), "{}", &bad[..bad.len().min(60)]);
+        }
+    }
+}
