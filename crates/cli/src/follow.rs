@@ -11,6 +11,7 @@ use deployctl_core::ask::{Answer, Refused};
 use deployctl_core::deployment::Verdict;
 use deployctl_core::id::DeploymentId;
 use deployctl_core::view;
+use deployctl_sys::crash;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -153,7 +154,11 @@ where
     let end = Instant::now() + waiting.wait.unwrap_or_default();
     let mut told = false;
     loop {
-        match ask(context.engine().await?).await {
+        let client = context.engine().await?;
+        crash::point("client.asks");
+        let answer = ask(client).await;
+        crash::point("client.answered");
+        match answer {
             Err(refused) if refused.blocked_by.is_some() && Instant::now() < end => {
                 if !told {
                     err(&format!("{}; waiting for it", refused.message));

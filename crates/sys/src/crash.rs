@@ -1,11 +1,13 @@
 //! Named points where a test can kill or stop this process, to prove that any instant will do.
 //!
-//! `DEPLOYCTL_CRASH=ROLE:NAME:NTH:kill|stop` arms one point for processes of one role; `DEPLOYCTL_CRASH_RECORD=FILE`
-//! appends `ROLE NAME` to FILE at every point that is passed. Without either a point costs one relaxed load.
+//! `DEPLOYCTL_CRASH=ROLE:NAME:NTH:kill|stop` arms one point for processes of one role. Each process counts for itself,
+//! or, with `:FILE` behind it, all of them together in that file (a byte for each time), so that exactly one is hit.
+//! `DEPLOYCTL_CRASH_RECORD=FILE` appends `ROLE NAME` to FILE at every point that is passed. Without either a point costs
+//! one relaxed load.
 
 use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +19,9 @@ struct Plan {
 
 struct Armed {
     name: String,
-    left: AtomicU64,
+    nth: u64,
+    passed: AtomicU64,
+    tally: Option<PathBuf>,
     signal: rustix::process::Signal,
 }
 
@@ -32,14 +36,33 @@ pub fn arm(role: &'static str) {
 }
 
 fn parse(role: &str, text: &str) -> Option<Armed> {
-    let mut fields = text.split(':');
+    let mut fields = text.splitn(5, ':');
     let (for_role, name, nth, how) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let tally = fields.next().map(PathBuf::from);
     let signal = match how {
         "kill" => rustix::process::Signal::KILL,
         "stop" => rustix::process::Signal::STOP,
         _ => return None,
     };
-    (for_role == role).then(|| Some(Armed { name: name.into(), left: AtomicU64::new(nth.parse().ok()?), signal }))?
+    let nth = nth.parse().ok()?;
+    (for_role == role).then(|| Armed { name: name.into(), nth, passed: AtomicU64::new(0), tally, signal })
+}
+
+impl Armed {
+    /// The how-manieth time this is.
+    fn pass(&self) -> u64 {
+        match &self.tally {
+            Some(tally) => count(tally).unwrap_or(0),
+            None => self.passed.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+/// Appends a byte, and so is told by the kernel how many there were: no two processes get the same answer.
+fn count(tally: &Path) -> std::io::Result<u64> {
+    let mut file = OpenOptions::new().create(true).append(true).open(tally)?;
+    file.write_all(b".")?;
+    file.stream_position()
 }
 
 /// Whether this process stops or records at any point; saves making up names where it does not.
@@ -56,7 +79,30 @@ pub fn point(name: &str) {
         let _ = file.write_all(format!("{} {name}\n", plan.role).as_bytes());
     }
     let Some(armed) = plan.armed.as_ref().filter(|armed| armed.name == name) else { return };
-    if armed.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+    if armed.pass() == armed.nth {
         let _ = rustix::process::kill_process(rustix::process::getpid(), armed.signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_is_armed_for_one_role_and_one_time() {
+        assert!(parse("engine", "shim:shim.locked:1:kill").is_none());
+        assert!(parse("shim", "shim:shim.locked:1:laugh").is_none());
+        assert!(parse("shim", "shim:shim.locked:often:kill").is_none());
+        let armed = parse("shim", "shim:shim.locked:2:stop").unwrap();
+        assert_eq!((armed.name.as_str(), armed.nth, armed.pass(), armed.pass()), ("shim.locked", 2, 1, 2));
+    }
+
+    #[test]
+    fn processes_count_together_in_a_file() {
+        let tally = std::env::temp_dir().join(format!("deployctl-tally:{}", std::process::id()));
+        let text = format!("shim:shim.locked:2:kill:{}", tally.display());
+        let (one, other) = (parse("shim", &text).unwrap(), parse("shim", &text).unwrap());
+        assert_eq!([one.pass(), other.pass(), one.pass()], [1, 2, 3]);
+        std::fs::remove_file(tally).unwrap();
     }
 }

@@ -6,7 +6,6 @@ use crate::fail::Failure;
 use crate::project::Wanted;
 use crate::{asking, build, follow, project};
 use deployctl_api::paths;
-use deployctl_sys::crash;
 
 pub(crate) async fn deploy(context: &Context, args: &Deploy) -> Result<(), Failure> {
     let spec = project::load(context.project(), &args.overlays.config)?;
@@ -14,13 +13,11 @@ pub(crate) async fn deploy(context: &Context, args: &Deploy) -> Result<(), Failu
     let plan = args.plan.as_deref().map(super::plan::read).transpose()?;
     let built = build::missing(context, &mut wanted, &args.build).await?;
     let ask = wanted.ask(asking::by(args.waiting.reason.as_deref()), plan, built.here)?;
-    crash::point("client.asks");
     let answer = follow::until_free(context, &args.waiting, |mut client| {
         let ask = &ask;
         async move { client.post(paths::DEPLOY, ask).await }
     })
     .await?;
-    crash::point("client.accepted");
     drop(built);
     follow::answer(context, answer, &args.waiting).await
 }
