@@ -2,7 +2,7 @@
 
 use super::Complaint;
 use super::tree::Tree;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every target begins by saying what it is.
 pub(crate) fn crates(tree: &Tree) -> Vec<Complaint> {
@@ -19,18 +19,16 @@ pub(crate) fn architecture(tree: &Tree) -> Vec<Complaint> {
     missing.map(|package| Complaint::new(FILE, format!("does not name `{}`", package.folder))).collect()
 }
 
-/// Every error code, declared in a `codes!` list, has a page in `docs/errors`, and every page a code.
+/// Every error code has a page in `docs/errors`, and every page a code.
 pub(crate) fn error_pages(tree: &Tree) -> Vec<Complaint> {
-    let mut codes = BTreeMap::new();
-    for (file, text) in tree.rust() {
-        for list in text.split("\ncodes! {").skip(1) {
-            for line in list.split("\n}").next().unwrap_or_default().lines() {
-                if let Some(code) = line.split_once("= \"").and_then(|(_, rest)| rest.split('"').next()) {
-                    codes.insert(code, file);
-                }
-            }
+    let mut found = BTreeMap::new();
+    for (file, text) in tree.rust().filter(|(file, _)| !file.contains("/tests/") && !file.starts_with("xtask/")) {
+        let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for code in codes(text) {
+            found.insert(code, file);
         }
     }
+    let codes = found;
     let page = |code: &str| format!("docs/errors/{code}.md");
     let mut complaints: Vec<Complaint> = codes
         .iter()
@@ -44,6 +42,38 @@ pub(crate) fn error_pages(tree: &Tree) -> Vec<Complaint> {
         }
     }
     complaints
+}
+
+/// The codes in a source: those declared in a `codes! { Name = "code", }` list, and those given to `Refused::new(KIND,
+/// "code", ..)`, `(RefusedKind::Denied, "code")` and `Failure::usage("code", ..)`; for a constant, its value.
+fn codes(text: &str) -> BTreeSet<&str> {
+    let lists = text.split("\ncodes! {").skip(1).flat_map(|list| list.split("\n}").next().unwrap_or_default().lines());
+    let declared = lists.filter_map(|line| line.split_once('=').map(|(_, value)| value));
+    let after_kind = ["Refused::new(", "RefusedKind::"].into_iter().flat_map(|call| text.split(call).skip(1));
+    let second =
+        after_kind.filter_map(|rest| rest.split_once(',').filter(|(kind, _)| is_short(kind))).map(|(_, rest)| rest);
+    let first = text.split("Failure::usage(").skip(1);
+    declared.chain(second).chain(first).filter_map(|rest| value(text, rest.trim_start())).collect()
+}
+
+/// Whether this is one argument: not the rest of a file up to some comma.
+fn is_short(argument: &str) -> bool {
+    argument.trim().chars().all(|c| c.is_alphanumeric() || c == ':' || c == '_')
+}
+
+/// The text literal with which `rest` begins, or that of the constant.
+fn value<'a>(text: &'a str, rest: &'a str) -> Option<&'a str> {
+    let literal = match rest.strip_prefix('"') {
+        Some(literal) => literal,
+        None => {
+            let name =
+                rest.split(|c: char| !c.is_ascii_uppercase() && c != '_').next().filter(|name| name.len() > 1)?;
+            text.split_once(&format!("const {name}: &str = \""))?.1
+        }
+    };
+    let code = literal.split('"').next()?;
+    let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (!code.is_empty() && code.chars().all(kebab)).then_some(code)
 }
 
 /// The tests that `docs/promises.md` names exist: `some::path::test_name` is a function somewhere.
@@ -133,6 +163,15 @@ mod tests {
             "docs/errors/old.md: no error has this code",
         ];
         assert_eq!(said(&error_pages(&tree)), wrong);
+    }
+
+    #[test]
+    fn codes_are_found_where_they_are_given() {
+        let text = "const LOST: &str = \"engine-lost\";\n\
+            Refused::new(RefusedKind::Usage, \"one\", x); Refused::new(\n    kind,\n    \"two\",\n    x);\n\
+            A => (RefusedKind::Denied, \"three\"), B => RefusedKind::Usage, C => \"not-one\";\n\
+            Failure::usage(\"four\", m); Refused::new(RefusedKind::Unreachable, LOST, m); Refused::new(kind, code, m)";
+        assert_eq!(codes(text), BTreeSet::from(["engine-lost", "four", "one", "three", "two"]));
     }
 
     #[test]
