@@ -154,18 +154,12 @@ fn every_specification_in_the_pages_is_fine() {
 }
 
 #[test]
-fn every_code_has_a_page_and_every_page_a_code() {
+fn every_code_has_a_page() {
     let dir = docs().join("errors");
     for code in Code::ALL {
         let page = read(&dir.join(format!("{code}.md")));
         assert!(page.starts_with(&format!("# {code}\n")), "the page of {code} begins with its name");
         assert!(page.contains("\n## What to do\n"), "the page of {code} says what to do");
     }
-    for entry in std::fs::read_dir(&dir).expect("the pages") {
-        let name = entry.expect("an entry").file_name().into_string().expect("a name");
-        let code = name.trim_end_matches(".md");
-        if code.starts_with("spec-") {
-            assert!(Code::ALL.iter().any(|known| known.as_str() == code), "{name} is about no code");
-        }
-    }
+    // That every page is about a code is for `cargo xtask tidy`: other crates have codes too.
 }
