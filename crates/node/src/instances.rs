@@ -7,6 +7,7 @@ use crate::node::{Inner, Node, REMOVED};
 use crate::records::{self, RunSpec, StopOrder};
 use crate::shim::control::tell_stop;
 use crate::spawn::ShimFor;
+use crate::tracked::Tracked;
 use crate::trouble::trouble;
 use crate::user;
 use async_trait::async_trait;
@@ -17,13 +18,18 @@ use deployctl_core::instance::{InstanceSeen, InstanceSpec, InstanceState, Instan
 use deployctl_core::time::Span;
 use deployctl_sys::crash;
 use deployctl_sys::lock::Lock;
+use deployctl_sys::process::Identity;
 use futures_core::stream::BoxStream;
+use rustix::process::Signal;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A shim that has not ended its instance so long after the grace is taken for stuck.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Instances for Node {
@@ -67,9 +73,9 @@ impl Instances for Node {
         crash::point("node.stop-written");
         tracked.update(|view| view.stopping = Some(view.stopping.map_or(grace.0, |before| before.min(grace.0))));
         tracked.end_prober();
-        tell(&tracked.folder, grace.0)
-            .await
-            .map_err(|e| trouble("the shim cannot be told by", tracked.folder.path(), &e))
+        let told = tell(&tracked.folder, grace.0).await;
+        tokio::spawn(overdue(Arc::clone(&tracked), grace.0 + OVERDUE));
+        told.map_err(|e| trouble("the shim cannot be told by", tracked.folder.path(), &e))
     }
 
     async fn forget(&self, scope: &Scope, id: &InstanceId, fence: Fence) -> Result<(), Fault> {
@@ -85,6 +91,7 @@ impl Instances for Node {
         removed
             .map_err(|e| trouble("what is left of an instance cannot be removed from", tracked.folder.path(), &e))?;
         self.inner.drop_entry(id);
+        self.inner.reserve.fill();
         Ok(())
     }
 
@@ -119,10 +126,10 @@ impl Inner {
         crate::limits::check(process(&wanted.release))?;
         let folder = self.layout.run(&wanted.id);
         let cannot = |e: io::Error| trouble("an instance cannot be prepared in", folder.path(), &e);
-        make_private(folder.path()).map_err(cannot)?;
+        self.reserve.with(|| make_private(folder.path())).map_err(cannot)?;
         let before: Option<RunSpec> = records::read(&folder.spec()).map_err(cannot)?;
         let family = crate::shim::family::Family::seen_from_outside(&self.layout, &folder, wanted.id.as_str());
-        let lock = Lock::try_exclusive(&folder.lock()).map_err(cannot)?;
+        let lock = self.reserve.with(|| Lock::try_exclusive(&folder.lock())).map_err(cannot)?;
         let adopt = lock.is_none() || minder::remains(&folder, &family).map_err(cannot)? == Remains::Processes;
         let run = match before.filter(|_| adopt) {
             // It runs already, under a shim or without one: as it was started, that is what it is.
@@ -130,7 +137,7 @@ impl Inner {
             None => {
                 clean(&folder).map_err(cannot)?;
                 let run = self.bind_run(wanted, &folder)?;
-                records::write_durable(&folder.spec(), &run).map_err(cannot)?;
+                self.reserve.with(|| records::write_durable(&folder.spec(), &run)).map_err(cannot)?;
                 deployctl_sys::durable::sync_folder(folder.path()).map_err(cannot)?;
                 run
             }
@@ -191,7 +198,7 @@ impl Inner {
             folders.push(self.layout.data(&spec.scope));
         }
         for path in folders {
-            let made = make_private(&path).and_then(|()| match &owner {
+            let made = self.reserve.with(|| make_private(&path)).and_then(|()| match &owner {
                 Some(user) => give(self.layout.state(), &path, user),
                 None => Ok(()),
             });
@@ -236,6 +243,15 @@ async fn tell(folder: &RunFolder, grace: Duration) -> io::Result<()> {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     Ok(())
+}
+
+/// A shim that hangs, or was stopped by a signal, is killed; its minder starts another one, which ends the instance.
+async fn overdue(tracked: Arc<Tracked>, span: Duration) {
+    tokio::time::sleep(span).await;
+    let shim = tracked.view().run.as_ref().map(|run| Identity::from(&run.shim));
+    if let Some(shim) = shim.filter(|_| !tracked.view().gone) {
+        let _ = shim.signal(Signal::KILL);
+    }
 }
 
 /// Renamed first: a removal that is cut short is finished by the next node, and never looks like a run.

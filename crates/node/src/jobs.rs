@@ -33,6 +33,9 @@ const SMOKE: Duration = Duration::from_secs(10);
 /// So much of the answer to a smoke test is read.
 const SMOKE_BODY: usize = 1024 * 1024;
 
+/// What a job left is kept this long after its end.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// A job whose shim is minded.
 pub(crate) struct Minded {
     pub(crate) minder: AbortHandle,
@@ -129,17 +132,29 @@ impl Inner {
         running.filter_map(|job| job.artifact.clone()).collect()
     }
 
+    /// Removes what jobs left that ended long ago: their outcome is in the journal.
+    pub(crate) fn forget_old_jobs(&self) {
+        for entry in std::fs::read_dir(self.layout.jobs()).into_iter().flatten().flatten() {
+            let folder = crate::layout::RunFolder(entry.path());
+            let result = records::read::<JobResult>(&folder.result()).unwrap_or_default();
+            let is_old = result.is_some_and(|result| crate::clock::now().since(result.at) > KEPT);
+            if is_old && !lock::is_held(&folder.lock()).unwrap_or(true) {
+                let _ = std::fs::remove_dir_all(folder.path());
+            }
+        }
+    }
+
     fn run_job(&self, job: &JobSpec) -> Result<Looked, Fault> {
         let folder = self.layout.job(&job.id);
         let cannot = |e: io::Error| trouble("a job cannot be run in", folder.path(), &e);
-        make_private(folder.path()).map_err(cannot)?;
+        self.reserve.with(|| make_private(folder.path())).map_err(cannot)?;
         let spec = match self.find_job(job).map_err(cannot)? {
             Found::State(state) => return Ok(Looked::State(state)),
             Found::Owned(spec) => return Ok(Looked::Runs(Box::new(spec), None)),
             Found::Needs(Some(spec)) => spec,
             Found::Needs(None) => {
                 let spec = self.bind_job(job)?;
-                records::write_durable(&folder.spec(), &spec).map_err(cannot)?;
+                self.reserve.with(|| records::write_durable(&folder.spec(), &spec)).map_err(cannot)?;
                 deployctl_sys::durable::sync_folder(folder.path()).map_err(cannot)?;
                 crash::point("node.job-written");
                 spec

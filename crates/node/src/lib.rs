@@ -21,6 +21,7 @@ mod pollable;
 mod ports;
 mod probe;
 pub mod records;
+mod reserve;
 mod secrets;
 pub mod shim;
 mod spawn;

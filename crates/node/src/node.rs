@@ -10,6 +10,7 @@ use crate::options::NodeOptions;
 use crate::ports::Ports;
 use crate::probe;
 use crate::records::{self, RunSpec};
+use crate::reserve::Reserve;
 use crate::shim::family::Family;
 use crate::spawn::{ShimFor, Spawner};
 use crate::tracked::Tracked;
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) fences: Fences,
     pub(crate) ports: Ports,
+    pub(crate) reserve: Reserve,
     pub(crate) scopes: Arc<Hub<Scope>>,
     pub(crate) job_changes: Hub<JobId>,
     pub(crate) jobs: Mutex<BTreeMap<JobId, crate::jobs::Minded>>,
@@ -65,6 +67,7 @@ impl Node {
             store: Store::new(&options.state),
             fences: Fences::default(),
             ports: Ports::open(&layout, options.ports.clone())?,
+            reserve: Reserve::open(&layout),
             scopes: Arc::default(),
             job_changes: Hub::default(),
             jobs: Mutex::default(),
@@ -76,6 +79,7 @@ impl Node {
         };
         let node = Self { inner: Arc::new(inner) };
         node.inner.find_runs()?;
+        node.inner.forget_old_jobs();
         Ok(node)
     }
 

@@ -18,9 +18,43 @@ fn main() {
             serve(port.expect("serve PORT"));
             0
         }
+        Some("node") => {
+            deployctl_sys::crash::arm("engine");
+            let state = args.next().expect("node STATE");
+            node(state.into())
+        }
         _ => 2,
     };
     std::process::exit(code);
+}
+
+/// A node that starts what the record `wanted.json` in its state says and then waits to be killed.
+fn node(state: std::path::PathBuf) -> i32 {
+    use deployctl_core::id::{Fence, instance_id};
+    use deployctl_core::instance::{Binding, InstanceSpec, Instances, SecretValues};
+    let text = std::fs::read(state.join("wanted.json")).expect("wanted.json");
+    let release: deployctl_core::release::Release = serde_json::from_slice(&text).expect("a release");
+    let scope = deployctl_core::id::Scope {
+        project: release.project.clone(),
+        environment: release.environment.clone(),
+        region: release.region.clone(),
+        app: release.app.clone(),
+    };
+    let revision = deployctl_core::id::Revision { release: release.id(), nonce: 0 };
+    let id = instance_id(&scope, &revision, 0);
+    let release = std::sync::Arc::new(release);
+    let spec = InstanceSpec { id, scope, revision, slot: 0, release, binding: Binding::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let binary = std::env::current_exe().expect("its own path");
+    let secrets = std::sync::Arc::new(|_: &_| Ok(SecretValues::default()));
+    runtime.block_on(async {
+        let mut options = deployctl_node::NodeOptions::new(state, binary, secrets);
+        options.shim_env.clear();
+        let node = deployctl_node::Node::new(options).expect("a node");
+        node.start(&spec, Fence(1)).await.expect("it starts");
+        node.stop(&spec.scope, &spec.id, deployctl_core::time::Span::secs(5), Fence(1)).await.expect("it stops");
+        0
+    })
 }
 
 /// Answers `GET /env/NAME`, `GET /file/NAME` (200 if the file is in the working folder of its scratch), `GET /slow`.

@@ -59,7 +59,7 @@ fn watch(desk: &mut Desk, process: Watched) -> io::Result<Ended> {
     }
 }
 
-/// The pauses before restarts: doubling, and the first one again after the process stayed up for a while.
+/// The pauses before restarts: none, then doubling ones; none again after the process stayed up for a while.
 struct Pause {
     rule: Restart,
     next: Duration,
@@ -67,15 +67,15 @@ struct Pause {
 
 impl Pause {
     fn new(rule: Restart) -> Self {
-        Self { rule, next: rule.pause.0 }
+        Self { rule, next: Duration::ZERO }
     }
 
     fn next(&mut self, up: Duration) -> Duration {
         if up >= self.rule.reset_after.0 {
-            self.next = self.rule.pause.0;
+            self.next = Duration::ZERO;
         }
         let now = self.next.min(self.rule.pause_max.0);
-        self.next = now.saturating_mul(2).max(Duration::from_millis(1));
+        self.next = now.saturating_mul(2).max(self.rule.pause.0).max(Duration::from_millis(1));
         now
     }
 }
@@ -86,12 +86,12 @@ mod tests {
     use deployctl_core::time::Span;
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_begin_anew() {
+    fn at_once_then_doubling_up_to_the_longest_and_anew() {
         let rule = Restart { pause: Span::ms(100), pause_max: Span::ms(350), reset_after: Span::secs(30) };
         let mut pause = Pause::new(rule);
         let short = Duration::from_secs(1);
-        let got: Vec<u128> = (0..4).map(|_| pause.next(short).as_millis()).collect();
-        assert_eq!(got, [100, 200, 350, 350]);
-        assert_eq!(pause.next(Duration::from_secs(30)).as_millis(), 100);
+        let got: Vec<u128> = (0..5).map(|_| pause.next(short).as_millis()).collect();
+        assert_eq!(got, [0, 100, 200, 350, 350]);
+        assert_eq!(pause.next(Duration::from_secs(30)).as_millis(), 0);
     }
 }

@@ -83,6 +83,47 @@ async fn killed_while_it_waits_to_start_again() {
 }
 
 #[tokio::test]
+async fn the_engine_killed_while_it_starts_or_stops_an_instance() {
+    for point in ["node.spec-written", "node.shim-spawned", "node.stop-written"] {
+        let world = World::new();
+        let app = App::server("api");
+        let spec = app.instance(0);
+        std::fs::write(world.state.path().join("wanted.json"), app.release().bytes()).unwrap();
+        let mut engine = std::process::Command::new(TESTBED)
+            .arg("node")
+            .arg(world.state.path())
+            .env("DEPLOYCTL_CRASH", format!("engine:{point}:1:kill"))
+            .spawn()
+            .unwrap();
+        let status = engine.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{point} was not reached");
+        let node = world.node();
+        if point == "node.stop-written" {
+            // Told nobody yet, but it was written: the next engine says it again.
+            node.stop(&spec.scope, &spec.id, Span::secs(5), FENCE).await.unwrap();
+            until_gone(&node, &spec).await;
+            settled(&world, 0, 0).await;
+        } else {
+            converge_to_running(&node, &spec).await;
+            settled(&world, 1, 1).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_shim_that_hangs_is_replaced_when_its_instance_is_to_stop() {
+    let world = World::new();
+    let node = world.node();
+    let spec = App::server("api").instance(0);
+    node.start(&spec, FENCE).await.unwrap();
+    until_ready(&node, &spec).await;
+    world.shims()[0].signal(Signal::STOP).unwrap();
+    node.stop(&spec.scope, &spec.id, Span::ms(10), FENCE).await.unwrap();
+    until_gone(&node, &spec).await;
+    settled(&world, 0, 0).await;
+}
+
+#[tokio::test]
 async fn killed_and_minded_by_a_node_that_lives() {
     let world = World::new();
     let node = world.node();

@@ -3,6 +3,7 @@
 mod adoption;
 mod artifacts;
 mod crash;
+mod disk;
 mod health;
 mod jobs;
 mod life;
