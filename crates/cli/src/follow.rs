@@ -76,8 +76,9 @@ async fn watch(context: &Context, id: &DeploymentId, progress: &mut Progress) ->
 async fn views(context: &Context, id: &DeploymentId, progress: &mut Progress) -> Result<view::Deployment, Failure> {
     let path = paths::with_id(paths::WATCH, id.as_str());
     loop {
-        // An engine that died is started again; the deployment goes on with it.
-        let client = context.engine().await?;
+        // An engine that died is started again; the deployment goes on with it. One that handed over to another build
+        // is not called back.
+        let client = context.any_engine().await?;
         let mut lines = match client.lines(&path, &Query::default()).await {
             Ok(lines) => lines,
             Err(refused) if refused.code == LOST => continue,

@@ -2,7 +2,7 @@
 
 use crate::{binary, state};
 use deployctl_api::client::Client;
-use deployctl_api::{Hello, Query, SOCKET, paths};
+use deployctl_api::{API, Hello, Query, SOCKET, paths};
 use deployctl_core::ask::{Refused, RefusedKind};
 use deployctl_sys::process::{self, Identity};
 use std::fs::OpenOptions;
@@ -21,15 +21,24 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Where an engine says which process it is.
 const PID_FILE: &str = "engine.pid";
 
-/// A connection to the engine of `state`, which is started if need be.
+/// A connection to the engine of `state`, which is started if need be. One of another build hands over to ours first.
 pub(crate) async fn engine(state: &Path) -> Result<Client, crate::fail::Failure> {
+    reach(state, true).await
+}
+
+/// The same, but an engine of another build will do: who only goes on watching has no say in which one runs.
+pub(crate) async fn any_engine(state: &Path) -> Result<Client, crate::fail::Failure> {
+    reach(state, false).await
+}
+
+async fn reach(state: &Path, ours: bool) -> Result<Client, crate::fail::Failure> {
     state::prepare(state)?;
     let (build, copy) = binary::copy_of_self(state).map_err(|e| no_engine(&e.to_string()))?;
     let end = Instant::now() + PATIENCE;
     let mut asked = false;
     loop {
         match hello(state).await {
-            Greeting::Here(client, hello) if hello.build == build => return Ok(client),
+            Greeting::Here(client, hello) if hello.build == build || (!ours && hello.api == API) => return Ok(client),
             Greeting::Here(mut client, _) if !asked => {
                 asked = client.post::<Hello>(paths::HANDOVER, &()).await.is_ok();
                 continue;

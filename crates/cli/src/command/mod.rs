@@ -46,6 +46,11 @@ impl Context {
         wake::engine(&self.state).await
     }
 
+    /// A connection to whatever engine is there, of this build if none is.
+    pub(crate) async fn any_engine(&self) -> Result<Client, Failure> {
+        wake::any_engine(&self.state).await
+    }
+
     /// The scopes of a place in this project, or in all where no project can be read.
     pub(crate) fn query(&self, place: &crate::args::Place) -> Query {
         Query {

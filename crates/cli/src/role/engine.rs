@@ -5,6 +5,8 @@ use super::state_of;
 use crate::binary;
 use deployctl_api::{API, Hello, SOCKET};
 use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_core::fault::Fault;
+use deployctl_proxy::ProxyRouter;
 use deployctl_server::Shared;
 use deployctl_sys::crash;
 use deployctl_sys::lock::Lock;
@@ -21,6 +23,9 @@ use tokio::sync::Notify;
 
 /// An engine with nothing to run or watch leaves after this long without a request.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// A proxy that died is noticed after this long.
+const PROXY_LOOK: Duration = Duration::from_secs(1);
 
 /// What is left of a request when the engine leaves gets this long.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -70,7 +75,7 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
     let stop = Arc::new(Notify::new());
     let server = tokio::spawn(deployctl_server::serve(listener, shared.clone(), stop.clone()));
     say("ready");
-    tokio::spawn(async move { keep_proxy(&router).await });
+    tokio::spawn(async move { keep_proxy(&router, &copy).await });
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| internal(&e))?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -94,13 +99,29 @@ async fn take(path: &Path, stay: bool) -> std::io::Result<Option<Lock>> {
 }
 
 /// The data plane is started again if it dies, and brought to this build.
-async fn keep_proxy(router: &deployctl_proxy::ProxyRouter) {
+async fn keep_proxy(router: &ProxyRouter, binary: &Path) {
     loop {
-        if let Err(fault) = router.ensure().await {
+        let mut pause = PROXY_LOOK;
+        if let Err(fault) = bring_proxy(router, binary).await {
             crate::output::err(&format!("engine: the proxy is in trouble: {fault}"));
+            pause = PROXY_LOOK * 10;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(pause).await;
     }
+}
+
+async fn bring_proxy(router: &ProxyRouter, binary: &Path) -> Result<(), Fault> {
+    router.ensure().await?;
+    match router.build().await? {
+        Some(running) if !is_same_build(&running.binary, binary) => router.upgrade(binary).await,
+        _ => Ok(()),
+    }
+}
+
+/// Copies of the binary lie in folders that are named by what is in them.
+fn is_same_build(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| path.parent().and_then(Path::file_name).map(std::ffi::OsStr::to_owned);
+    folder(one) == folder(other)
 }
 
 async fn idle(engine: &deployctl_engine::Engine, requests: &AtomicU64) {
