@@ -63,6 +63,10 @@ fn is_wanted(instance: &InstanceSeen, desired: &Desired) -> bool {
     instance.slot < desired.count(&instance.revision)
 }
 
+fn is_dying(instance: &InstanceSeen) -> bool {
+    matches!(instance.state, InstanceState::Stopping | InstanceState::Gone)
+}
+
 fn starts(seen: &Seen<'_>, desired: &Desired, ops: &mut Ops) {
     for gone in seen.instances.iter().filter(|i| i.state == InstanceState::Gone) {
         ops.forget.push(gone.id.clone());
@@ -104,12 +108,15 @@ impl<'a> Routing<'a> {
         let extras = seen.instances.iter().filter(|i| !is_wanted(i, &to.desired));
         let routed = |i: &InstanceSeen| seen.sides.get(&i.revision).is_some_and(|s| s.members.contains(&i.id));
         let kept = if blocked.is_some() {
-            extras.filter(|i| routed(i)).collect()
+            extras.filter(|i| routed(i) && !is_dying(i)).collect()
         } else {
             let serving = to.desired.parts.iter().filter(|(_, part)| part.share != Share::Weight(0));
             let ready: usize = serving.map(|(r, _)| members.get(r).map_or(0, |m| ready_of(m))).sum();
             let missing = (to.floor as usize).saturating_sub(ready);
-            extras.filter(|i| i.state == InstanceState::Ready).take(missing).collect()
+            // Those that serve now first: that others could is no capacity yet.
+            let ready = extras.filter(|i| i.state == InstanceState::Ready);
+            let (serving, idle): (Vec<_>, Vec<_>) = ready.partition(|i| routed(i));
+            serving.into_iter().chain(idle).take(missing).collect()
         };
         Self { members, kept, blocked }
     }
@@ -144,7 +151,21 @@ impl<'a> Routing<'a> {
                 side.weight = before.map_or(0, |side| side.weight);
             }
         }
+        if by_instance {
+            only_ready(seen, &mut sides);
+        }
         sides
+    }
+}
+
+/// Instances that share by number are one pool: what is not ready leaves it as long as anything in it is ready.
+fn only_ready(seen: &Seen<'_>, sides: &mut BTreeMap<Revision, Side>) {
+    let ready = |id: &InstanceId| seen.instances.iter().any(|i| i.id == *id && i.state == InstanceState::Ready);
+    if sides.values().any(|side| side.members.iter().any(ready)) {
+        for side in sides.values_mut() {
+            side.members.retain(ready);
+            side.weight = u32::try_from(side.members.len()).unwrap_or(u32::MAX);
+        }
     }
 }
 
@@ -159,10 +180,9 @@ fn members<'a>(seen: &Seen<'a>, desired: &'a Desired) -> BTreeMap<&'a Revision, 
         let mine = || seen.instances.iter().filter(|i| i.revision == *revision && is_wanted(i, desired));
         let mut ready: Vec<_> = mine().filter(|i| i.state == InstanceState::Ready).collect();
         if ready.is_empty()
-            && let Some(side) = seen.sides.get(revision)
+            && let Some(side) = seen.sides.get(revision).filter(|side| side.weight > 0)
         {
-            let dying = |i: &InstanceSeen| matches!(i.state, InstanceState::Stopping | InstanceState::Gone);
-            ready = mine().filter(|i| side.members.contains(&i.id) && !dying(i)).collect();
+            ready = mine().filter(|i| side.members.contains(&i.id) && !is_dying(i)).collect();
         }
         members.insert(revision, ready);
     }

@@ -132,12 +132,23 @@ impl Leg {
     /// The word for the strategy, as history shows it.
     pub fn strategy(&self) -> &'static str {
         use crate::config::Strategy;
+        if self.from.as_ref().is_some_and(Side::is_exclusive) {
+            return "recreate";
+        }
         match self.config().map(|config| &config.strategy) {
             Some(Strategy::Recreate) | None => "recreate",
             Some(Strategy::Rolling { .. }) => "rolling",
             Some(Strategy::BlueGreen) => "blue-green",
             Some(Strategy::Canary(_)) => "canary",
         }
+    }
+}
+
+impl Side {
+    /// Whether no other release may run beside it. Then it leaves before another one comes, and comes after another one
+    /// left, whatever the strategy of the other one.
+    pub fn is_exclusive(&self) -> bool {
+        self.config.strategy == crate::config::Strategy::Recreate
     }
 }
 

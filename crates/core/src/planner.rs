@@ -71,16 +71,16 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
             if same.is_some() && state.is_whole() && place.healthy {
                 return None;
             }
-            let nonce = same.map_or(0, |c| c.revision.nonce + u32::from(state.is_whole()));
+            let nonce = fresh_nonce(state, &id);
             let pin = Pin {
-                revision: Revision { release: id, nonce },
+                revision: Revision { release: id.clone(), nonce },
                 version: release.version.clone(),
                 artifact: release.artifact.as_ref().map(|a| a.sha256.clone()),
                 deployment: deployment.clone(),
                 at: now,
                 spec: spec.clone(),
             };
-            (Some(Side { pin, config: release.config.clone() }), state.stack.len() - usize::from(same.is_some()))
+            (Some(Side { pin, config: release.config.clone() }), replaced(state, &id))
         }
         Wish::Rollback { pin: target, config, keep, .. } => {
             let revision = Revision { release: target.revision.release.clone(), nonce: warm_nonce(state, target) };
@@ -88,8 +88,9 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
         }
         Wish::Restart => {
             let side = from.as_ref()?;
-            let revision = Revision { nonce: side.pin.revision.nonce + 1, ..side.pin.revision.clone() };
-            let keep = state.stack.len().saturating_sub(1);
+            let release = side.pin.revision.release.clone();
+            let (keep, nonce) = (replaced(state, &release), fresh_nonce(state, &release));
+            let revision = Revision { release, nonce };
             (Some(Side { pin: pin(revision, &side.pin), config: side.config.clone() }), keep)
         }
         Wish::Down => {
@@ -102,6 +103,19 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
     Some(assemble(place, wish, from, to, keep))
 }
 
+/// The nonce of instances of `release` that are not there yet: one that an attempt before left behind may be broken.
+fn fresh_nonce(state: &State, release: &Sha256Hex) -> u32 {
+    let current = state.current.iter().map(|pin| &pin.revision);
+    let there = state.resting.parts.keys().chain(current).filter(|r| r.release == *release);
+    there.map(|r| r.nonce + 1).max().unwrap_or(0)
+}
+
+/// How many stay on the stack below `release`: the same release on top is replaced, not put there twice.
+fn replaced(state: &State, release: &Sha256Hex) -> usize {
+    let on_top = state.stack.last().is_some_and(|top| top.revision.release == *release);
+    state.stack.len() - usize::from(on_top)
+}
+
 /// Instances of the target that still run are used as they are.
 fn warm_nonce(state: &State, target: &Pin) -> u32 {
     let warm = state.resting.parts.keys().find(|r| r.release == target.revision.release);
@@ -112,7 +126,10 @@ fn assemble(place: &Place<'_>, wish: &Wish<'_>, from: Option<Side>, to: Option<S
     let start = place.state.resting.clone();
     let tested = matches!(wish, Wish::Deploy { .. });
     let mut path = match &to {
-        Some(side) => path(&start, &Goal { to: &side.pin.revision, config: &side.config, tested }),
+        Some(side) => {
+            let alone = from.as_ref().is_some_and(Side::is_exclusive);
+            path(&start, &Goal { to: &side.pin.revision, config: &side.config, tested, alone })
+        }
         None => path_down(&start),
     };
     let migration = match (wish, &to) {

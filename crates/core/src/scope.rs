@@ -125,6 +125,9 @@ pub struct State {
     pub recent: Vec<Pin>,
     /// Migrations in effect, oldest first, and whether they cannot be undone.
     pub migrations: Vec<(Sha256Hex, bool)>,
+    /// For each release that can be gone back to, the migrations that were in effect when it last succeeded here.
+    #[serde(default)]
+    pub lived_with: Vec<(Sha256Hex, Vec<Sha256Hex>)>,
     /// Whether the maintenance page is on.
     pub maintenance: bool,
     /// The last deployment that ended here.
@@ -206,7 +209,16 @@ fn close(state: &mut State, closed: &Closed, at: Millis) {
         state.recent.retain(|p| p.revision.release != pin.revision.release);
         state.recent.insert(0, pin.clone());
         state.recent.truncate(KEPT + 1);
+        remember_migrations(state, &pin.revision.release);
     }
+}
+
+fn remember_migrations(state: &mut State, release: &Sha256Hex) {
+    let in_effect = state.migrations.iter().map(|(migration, _)| migration.clone()).collect();
+    state.lived_with.retain(|(of, _)| of != release);
+    state.lived_with.push((release.clone(), in_effect));
+    let kept = |of: &Sha256Hex| state.stack.iter().chain(&state.recent).any(|pin| pin.revision.release == *of);
+    state.lived_with.retain(|(of, _)| kept(of));
 }
 
 impl State {
@@ -238,9 +250,20 @@ impl State {
         below.or_else(|| self.recent.iter().find(|pin| pin.version == *version).map(|pin| (self.stack.len(), pin)))
     }
 
-    /// Migrations in effect that came with releases above the stack's position `keep` and would be left behind.
+    /// Migrations in effect, newest first, that the release at position `keep` of the stack does not know: going back to
+    /// it leaves them behind.
     pub fn migrations_above(&self, keep: usize) -> Vec<&(Sha256Hex, bool)> {
-        let below: Vec<_> = self.stack.iter().take(keep + 1).map(|pin| &pin.revision.release).collect();
-        self.migrations.iter().rev().filter(|(release, _)| !below.contains(&release)).collect()
+        if let Some(pin) = self.stack.get(keep) {
+            return self.migrations_since(pin);
+        }
+        let on_stack = |release: &Sha256Hex| self.stack.iter().any(|pin| pin.revision.release == *release);
+        self.migrations.iter().rev().filter(|(release, _)| !on_stack(release)).collect()
+    }
+
+    /// Migrations in effect, newest first, that were not when `pin` last succeeded here.
+    pub fn migrations_since(&self, pin: &Pin) -> Vec<&(Sha256Hex, bool)> {
+        let known = self.lived_with.iter().find(|(of, _)| *of == pin.revision.release);
+        let known = known.map_or(&[][..], |(_, migrations)| migrations.as_slice());
+        self.migrations.iter().rev().filter(|(release, _)| !known.contains(release)).collect()
     }
 }

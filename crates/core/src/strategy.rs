@@ -17,6 +17,9 @@ pub struct Goal<'a> {
     pub config: &'a AppConfig,
     /// Whether smoke tests, hooks, holds and bake are passed: yes on the way forward, no on the way back.
     pub tested: bool,
+    /// Whether all else must be gone before it starts, whatever its own strategy: a release of `recreate` leaves, which
+    /// must not run beside another one.
+    pub alone: bool,
 }
 
 impl Goal<'_> {
@@ -51,11 +54,15 @@ impl Goal<'_> {
 }
 
 /// The path from what is there to `goal`, by the goal's own strategy.
+///
+/// Its last waypoint is the goal alone. Without holds in between, each waypoint either changes how many instances of which
+/// revision there are, or how the traffic is split between them; where instances share by number, both go together.
 pub fn path(from: &Desired, goal: &Goal<'_>) -> Vec<Waypoint> {
     match &goal.config.strategy {
+        _ if goal.alone => recreate(from, goal),
         Strategy::Recreate => recreate(from, goal),
         Strategy::Rolling { surge, unavailable } if !is_weighted(from) => rolling(from, goal, *surge, *unavailable),
-        Strategy::Canary(canary) if goal.tested && from.total() > 0 => weighted(from, goal, Some(canary)),
+        Strategy::Canary(canary) if goal.tested && has_traffic(from, goal.to) => weighted(from, goal, Some(canary)),
         Strategy::Rolling { .. } | Strategy::BlueGreen | Strategy::Canary(_) => weighted(from, goal, None),
     }
 }
@@ -68,6 +75,11 @@ pub fn path_down(from: &Desired) -> Vec<Waypoint> {
 
 fn is_weighted(from: &Desired) -> bool {
     from.parts.values().filter(|part| matches!(part.share, Share::Weight(_))).count() > 1
+}
+
+/// Whether anything but `to` takes traffic: with what else could a canary share it?
+fn has_traffic(from: &Desired, to: &Revision) -> bool {
+    from.parts.keys().any(|revision| revision != to && from.weight(revision) > 0)
 }
 
 fn others(from: &Desired, to: &Revision) -> Vec<Revision> {
@@ -135,6 +147,11 @@ fn rolling(from: &Desired, goal: &Goal<'_>, surge: Amount, unavailable: Amount) 
         path.push(Waypoint { desired: with_base(goal.to, parts), floor, gates });
     };
     let mut tested = false;
+    if new == wanted && goal.smoke_gates().next().is_some() {
+        // An attempt before this one left them: they are tested before more of the old ones go.
+        push(&old, new, true);
+        tested = true;
+    }
     loop {
         let left: u32 = old.iter().map(|(_, n)| n).sum();
         let add = (wanted - new).min(most.saturating_sub(left + new));
@@ -187,13 +204,13 @@ fn weighted(from: &Desired, goal: &Goal<'_>, canary: Option<&Canary>) -> Vec<Way
     let ready = || vec![Gate::Ready(goal.to.clone())];
     let mut path: Vec<Waypoint> = Vec::new();
     let (mut count, mut weight) = (from.count(goal.to).min(goal.count()), from.weight(goal.to));
-    let mut tested = false;
+    let mut tested = goal.smoke_gates().next().is_none();
     for step in canary.map_or(&[][..], |c| c.steps.as_slice()) {
         let needed = u32::try_from((u64::from(goal.count()) * u64::from(*step)).div_ceil(u64::from(FULL)))
             .unwrap_or(u32::MAX)
             .max(1);
-        if needed > count {
-            count = needed;
+        if needed > count || !tested {
+            count = count.max(needed);
             let mut gates = ready();
             if !tested {
                 gates.extend(goal.smoke_gates());
@@ -204,7 +221,7 @@ fn weighted(from: &Desired, goal: &Goal<'_>, canary: Option<&Canary>) -> Vec<Way
         weight = *step;
         path.push(Waypoint { desired: at(&base, count, weight), floor, gates: canary_gates(goal, canary, &old) });
     }
-    if count < goal.count() || path.is_empty() {
+    if count < goal.count() || path.is_empty() || !tested {
         let mut gates = ready();
         if !tested {
             gates.extend(goal.smoke_gates());
@@ -238,7 +255,12 @@ fn canary_gates(goal: &Goal<'_>, canary: Option<&Canary>, old: &[Revision]) -> V
 /// What the old revisions keep when the new one has `weight`: the rest, in the proportions that they had.
 fn from_weights(from: &Desired, to: &Revision, old: &[Revision], weight: u32, routed: bool) -> Vec<Share> {
     if !routed {
-        return vec![Share::Unmanaged; old.len()];
+        // A release without a route follows: what is routed stays so until it goes.
+        return old.iter().filter_map(|r| from.parts.get(r)).map(|part| part.share).collect();
+    }
+    if !has_traffic(from, to) {
+        // What was left without traffic, by a first deployment that failed for one, gets none now.
+        return vec![Share::Weight(0); old.len()];
     }
     let rest = FULL.saturating_sub(weight);
     let before = FULL.saturating_sub(from.weight(to)).max(1);

@@ -25,19 +25,17 @@ pub fn next(state: &Deployment, now: Millis) -> Due {
     if state.closed.is_some() {
         return Due::Nothing;
     }
+    let here =
+        state.order.iter().find_map(|leg| Some((*leg, state.legs.get(*leg).filter(|l| l.waypoint().is_some())?)));
+    // What is done is done, also if nobody was there to say so in time.
+    let Some((leg, here)) = here else { return Due::Close(done(state)) };
     if now >= state.deadline {
         return Due::TimeUp(time_up(state, now));
     }
     if state.paused {
         return Due::Stand;
     }
-    for &leg in &state.order {
-        let Some(here) = state.legs.get(leg) else { continue };
-        if here.waypoint().is_some() {
-            return if here.binding.is_none() { Due::Begin(leg) } else { Due::Walk(leg) };
-        }
-    }
-    Due::Close(done(state))
+    if here.binding.is_none() { Due::Begin(leg) } else { Due::Walk(leg) }
 }
 
 fn done(state: &Deployment) -> Closed {

@@ -2,7 +2,7 @@
 
 use super::{Back, Closed, Deployment, Event, Verdict};
 use crate::desired::{Gate, JobGate, JobKind, Waypoint};
-use crate::plan::Leg;
+use crate::plan::{Leg, Side};
 use crate::strategy::{Goal, path, path_down};
 use crate::time::Millis;
 
@@ -43,7 +43,10 @@ fn way_back(state: &Deployment, index: usize) -> Vec<Waypoint> {
     let (leg, here) = (&state.plan.legs[index], &state.legs[index]);
     let stands = here.waypoint().or(here.path.last()).map_or_else(|| leg.start.clone(), |w| w.desired.clone());
     let mut way = match &leg.from {
-        Some(old) => path(&stands, &Goal { to: &old.pin.revision, config: &old.config, tested: false }),
+        Some(old) => {
+            let alone = leg.to.as_ref().is_some_and(Side::is_exclusive);
+            path(&stands, &Goal { to: &old.pin.revision, config: &old.config, tested: false, alone })
+        }
         None => path_down(&stands),
     };
     if let Some(new) = leaves(leg) {
