@@ -49,6 +49,7 @@ pub(crate) struct Conn {
     /// No request after the present ones.
     leaving: Cell<bool>,
     killed: Cell<bool>,
+    h2: Cell<bool>,
     /// Read on after the last answer, so that the client gets to see it.
     pub(crate) linger: Cell<bool>,
     waker: RefCell<Option<Waker>>,
@@ -75,6 +76,7 @@ impl Conn {
             write_since: Cell::new(None),
             leaving: Cell::new(false),
             killed: Cell::new(false),
+            h2: Cell::new(false),
             linger: Cell::new(false),
             waker: RefCell::default(),
             reader: RefCell::default(),
@@ -95,7 +97,11 @@ impl Conn {
             || passed(self.head_since.get(), HEAD_TIME)
             || passed(self.write_since.get(), STALL_TIME)
             || (self.active.get() > 0 && passed(self.read_since.get(), STALL_TIME));
-        if late {
+        if late && self.h2.get() && !self.leaving.get() {
+            // Said before it is done, so that the client does not send a request into the end.
+            self.since.set(now);
+            self.set_leaving();
+        } else if late {
             self.kill();
         }
     }
@@ -236,7 +242,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
     // The tunnel is on its own: it ends by its instance, not by the limits of HTTP.
     if let Some((tunnel, io, read)) = until_killed(&conn, whole).await.flatten() {
         let (stream, unseen) = io.into_parts();
-        tunnel::run(&worker, tunnel, stream, [&read[..], &unseen].concat()).await;
+        tunnel::run(tunnel, stream, [&read[..], &unseen].concat()).await;
     }
     worker.leave(key);
 }
@@ -296,6 +302,7 @@ async fn serve_http(
         let reject = conn.arrived();
         async move { Ok::<_, std::convert::Infallible>(forward::answer(worker, conn, request, reject).await) }
     });
+    conn.h2.set(h2);
     if h2 {
         let connection = http2::Builder::new(Local)
             .timer(TokioTimer::new())

@@ -13,7 +13,7 @@ use crate::upstream::answer::{Answer, Framing as AnswerFraming};
 use crate::upstream::body::{AnswerBody, RequestBody, Streaming};
 use crate::upstream::encode::{self, Framing};
 use crate::upstream::h1::{H1, Sending};
-use crate::upstream::pool::{self, Pool};
+use crate::upstream::pool;
 use crate::upstream::{BodyFault, Failure};
 use crate::worker::Worker;
 use http::header::{self, HeaderValue};
@@ -235,9 +235,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The pool of the picked instance; for HTTP/2.
-    pub(crate) fn retry_h2(&self, picked: &Picked, failure: Failure, whole: bool, turn: &mut Turn) -> Exchanged {
-        let _: &Pool = &picked.pool;
+    /// The same for HTTP/2, whose connection is shared and so always one that was used before.
+    pub(crate) fn failed_h2(&self, picked: &Picked, failure: Failure, whole: bool, turn: &mut Turn) -> Exchanged {
         self.failed(picked, failure, Safety { used: true, idempotent: false, whole }, turn)
     }
 }

@@ -58,7 +58,7 @@ impl Attempt<'_> {
                 if matches!(failure, Failure::Connect(_)) {
                     self.blame(&picked);
                 }
-                self.retry_h2(&picked, failure, whole, turn)
+                self.failed_h2(&picked, failure, whole, turn)
             }
         }
     }

@@ -186,10 +186,10 @@ async fn pass_on(
         if newest.epoch != local.epoch {
             // The table changed before the request was counted in: what was picked may be on its way out.
             drop(picked);
-            match renewed(&newest, conn, &mut asked) {
-                Ok(()) => local = newest,
-                Err(answer) => return answer,
+            if let Some(answer) = renewed(&newest, conn, &mut asked) {
+                return answer;
             }
+            local = newest;
             continue;
         }
         let Some(picked) = picked else {
@@ -197,10 +197,10 @@ async fn pass_on(
                 return answer;
             }
             let newest = worker.local();
-            match renewed(&newest, conn, &mut asked) {
-                Ok(()) => local = newest,
-                Err(answer) => return answer,
+            if let Some(answer) = renewed(&newest, conn, &mut asked) {
+                return answer;
             }
+            local = newest;
             continue;
         };
         hold.over();
@@ -213,14 +213,15 @@ async fn pass_on(
     }
 }
 
-/// Finds the request's service in a newer table.
-fn renewed(local: &Local, conn: &Conn, asked: &mut Asked) -> Result<(), Response<AnswerBody>> {
-    let gone = || own::answer(404, "nothing is served under this host and path any more", None);
-    asked.service = asked.number_in(local, conn).ok_or_else(gone)?;
-    let service = &local.table.services[asked.service];
-    match &service.config.mode {
-        Mode::Maintenance { retry_after, page } => Err(own::maintenance(retry_after.0, page.as_deref())),
-        _ => Ok(()),
+/// Finds the request's service in a newer table; an answer if it is not to be passed on any more.
+fn renewed(local: &Local, conn: &Conn, asked: &mut Asked) -> Option<Response<AnswerBody>> {
+    let Some(number) = asked.number_in(local, conn) else {
+        return Some(own::answer(404, "nothing is served under this host and path any more", None));
+    };
+    asked.service = number;
+    match &local.table.services[number].config.mode {
+        Mode::Maintenance { retry_after, page } => Some(own::maintenance(retry_after.0, page.as_deref())),
+        _ => None,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Requests that wait because no instance is there or the service is paused: bounded in number and time.
 
-use crate::limits::HELD_MAX;
 use crate::own;
 use crate::table::Service;
 use crate::upstream::body::AnswerBody;
@@ -57,7 +56,7 @@ impl Hold {
             return refuse("the revision that was asked for has no instance");
         }
         if self.held.is_none() {
-            if service.held.fetch_add(1, SeqCst) >= HELD_MAX {
+            if service.held.fetch_add(1, SeqCst) >= worker.shared.held_max {
                 drop(Held(service.held.clone()));
                 return refuse("too many requests wait for an instance already");
             }

@@ -32,8 +32,8 @@ pub(crate) const POOL_FRESH_TIME: Duration = Duration::from_millis(500);
 pub(crate) const POOL_IDLE_MAX: usize = 256;
 /// On how many instances a request is tried, at most.
 pub(crate) const TRIES_MAX: usize = 3;
-/// The most requests held for one service; above it 503 at once.
-pub(crate) const HELD_MAX: u64 = 1024;
+/// The most requests held for one service, if `DEPLOYCTL_PROXY_HELD_MAX` does not say otherwise; above it 503 at once.
+pub(crate) const HELD_MAX: u64 = 16 * 1024;
 /// The most streams of one HTTP/2 client connection at a time.
 pub(crate) const STREAMS_MAX: u32 = 256;
 /// How much of an answer waits in memory for one slow client connection, in bytes.

@@ -7,7 +7,7 @@ use crate::control;
 use crate::files::Files;
 use crate::handover;
 use crate::health::Checks;
-use crate::limits::LEAVING_IDLE_TIME;
+use crate::limits::{HELD_MAX, LEAVING_IDLE_TIME};
 use crate::shared::{Bound, Plan, Port, Shared};
 use crate::table::{Clock, ListenKey, Registry, Table, address};
 use crate::wire::{Op, Running, Socket, State};
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 
 /// How long a predecessor may take for each answer.
 const HAND_OVER_TIME: Duration = Duration::from_secs(10);
+/// How long a process that leaves waits for requests that are held or not answered, whatever their routes allow.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(300);
 /// Between the cut of what outlives the drain and the end of the process.
 const FAREWELL_TIME: Duration = Duration::from_secs(3);
 
@@ -56,6 +58,7 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 pub fn run(state: &Path) -> Result<(), Error> {
     // A session of its own: the terminal that somebody deployed from may close.
     let _ = rustix::process::setsid();
+    lift_limit();
     let files = Files::new(state);
     files.make().map_err(doing("making the folder of the data plane"))?;
     let inherited = inherit(&files)?;
@@ -67,7 +70,7 @@ pub fn run(state: &Path) -> Result<(), Error> {
             (Port { connections: 0.into(), give }, given)
         })
         .unzip();
-    let shared = Arc::new(Shared::new(clock, ports, log));
+    let shared = Arc::new(Shared::new(clock, ports, log, number("DEPLOYCTL_PROXY_HELD_MAX").unwrap_or(HELD_MAX)));
     let mut workers = Vec::new();
     for (number, given) in given.into_iter().enumerate() {
         let shared = shared.clone();
@@ -87,8 +90,20 @@ pub fn run(state: &Path) -> Result<(), Error> {
 
 fn threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wanted = std::env::var("DEPLOYCTL_PROXY_THREADS").ok().and_then(|text| text.parse().ok());
-    wanted.unwrap_or(cores / 2).clamp(1, 64)
+    number("DEPLOYCTL_PROXY_THREADS").unwrap_or(cores / 2).clamp(1, 64)
+}
+
+/// What a person set in the environment.
+fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Each connection takes one descriptor, or two; the usual soft limit is for programs that use `select`.
+fn lift_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// What a process begins with.
@@ -356,10 +371,14 @@ impl Process {
         }
     }
 
-    /// Waits for the connections that are left, and cuts what outlives the longest drain.
+    /// Waits for the connections that are left, and cuts what outlives the longest drain (or hold and answer time).
     async fn drain(&self) {
         let table = self.table.borrow().clone();
-        let longest = table.services.iter().map(|service| service.config.drain.0).max().unwrap_or_default();
+        let longest = table.services.iter().map(|service| {
+            let route = &service.config.route;
+            service.config.drain.0.max((route.hold.0 + route.timeout.0).min(REQUEST_TIME_MAX))
+        });
+        let longest = longest.max().unwrap_or_default();
         let end = Instant::now() + longest.max(LEAVING_IDLE_TIME + Duration::from_secs(2));
         while self.shared.connections() > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;

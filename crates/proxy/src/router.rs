@@ -41,6 +41,7 @@ pub struct ProxyRouter {
 impl ProxyRouter {
     /// The data plane of `state`; `binary` is what `binary proxy --state STATE` starts a process with.
     pub fn new(state: PathBuf, binary: PathBuf) -> Self {
+        let state = std::path::absolute(&state).unwrap_or(state);
         let files = Files::new(&state);
         Self { state, binary, files, seen: Arc::default() }
     }
@@ -137,6 +138,7 @@ impl ProxyRouter {
 
     /// Starts a process and waits until another one than `before` serves, and that one does not any more.
     async fn start(&self, binary: &Path, before: Option<u32>) -> Result<(), Fault> {
+        let binary = &std::path::absolute(binary).unwrap_or_else(|_| binary.to_owned());
         let spawned = spawn(binary, &self.state, &self.files.process_log());
         let mut child = spawned.map_err(|e| Fault {
             applied: Applied::No,
@@ -198,10 +200,20 @@ fn spawn(binary: &Path, state: &Path, log: &Path) -> io::Result<std::process::Ch
         .arg("--state")
         .arg(state)
         .current_dir("/")
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_for_the_proxy)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
+}
+
+/// The engine's environment may hold secrets of applications; the data plane gets what is meant for it.
+fn is_for_the_proxy(name: &str) -> bool {
+    name.starts_with("DEPLOYCTL_PROXY_")
+        || name.starts_with("DEPLOYCTL_CRASH")
+        || name == "DEPLOYCTL_STATE"
+        || name == "RUST_BACKTRACE"
 }
 
 fn last_lines(log: &Path) -> String {

@@ -104,12 +104,15 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     pub(crate) workers: Vec<Port>,
     pub(crate) log: AccessLog,
+    /// The most requests held for one service.
+    pub(crate) held_max: u64,
 }
 
 impl Shared {
-    pub(crate) fn new(clock: Clock, workers: Vec<Port>, log: AccessLog) -> Self {
+    pub(crate) fn new(clock: Clock, workers: Vec<Port>, log: AccessLog, held_max: u64) -> Self {
         Self {
             clock,
+            held_max,
             epoch: AtomicU64::new(0),
             table: Mutex::default(),
             tables: watch::Sender::new(0),

@@ -214,8 +214,7 @@ impl Registry {
 
     /// After `table` took the place of `previous`: what left begins to drain, what came back stops, what is gone goes.
     pub(crate) fn settle(&mut self, table: &Table, previous: &Table, now: Instant) {
-        let drains = drains(previous);
-        let present = drains_keys(table);
+        let (drains, present) = (drains(previous), drains(table));
         for (key, instance) in &self.instances {
             if present.contains_key(key) {
                 instance.leaving.store(false, SeqCst);
@@ -273,11 +272,8 @@ impl Registry {
 
 type Key = (InstanceId, SocketAddr);
 
+/// The instances of a table, and how long what they carry may go on once they leave.
 fn drains(table: &Table) -> HashMap<Key, Duration> {
-    drains_keys(table)
-}
-
-fn drains_keys(table: &Table) -> HashMap<Key, Duration> {
     let mut all = HashMap::new();
     for service in &table.services {
         for member in service.sides.iter().flat_map(|side| &side.members) {

@@ -3,13 +3,11 @@
 use crate::flight::Flight;
 use crate::io::Stream;
 use crate::limits::LINGER_TIME;
-use crate::worker::Worker;
 use crate::ws::{self, Frames};
 use bytes::Bytes;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -93,9 +91,11 @@ impl Way {
 }
 
 /// Carries the tunnel to its end; `unseen` came from the client already.
-pub(crate) async fn run(worker: &Rc<Worker>, tunnel: Tunnel, mut client: Stream, unseen: Vec<u8>) {
+pub(crate) async fn run(tunnel: Tunnel, mut client: Stream, unseen: Vec<u8>) {
     let Tunnel { mut instance, unread, flight, websocket } = tunnel;
+    // A side that vanished without a word is noticed by the kernel.
     let _ = rustix::net::sockopt::set_socket_keepalive(&instance, true);
+    let _ = rustix::net::sockopt::set_socket_keepalive(client.socket(), true);
     let (mut up, mut down) = (Way::new(&unseen), Way::new(&unread));
     let mut both = |cx: &mut Context<'_>| {
         let up = up.poll(&mut client, &mut instance, cx);
@@ -135,5 +135,4 @@ pub(crate) async fn run(worker: &Rc<Worker>, tunnel: Tunnel, mut client: Stream,
         };
         let _ = tokio::time::timeout(LINGER_TIME, farewell).await;
     }
-    let _ = worker;
 }

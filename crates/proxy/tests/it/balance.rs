@@ -7,7 +7,7 @@ use deployctl_core::config::Sticky;
 use deployctl_core::route::ProxyCheck;
 use deployctl_core::time::Span;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 #[test]
 fn shares_are_exact() {
@@ -142,7 +142,9 @@ fn nobody_there_is_502() {
 
 #[test]
 fn a_kept_connection_that_the_instance_closed_is_no_error() {
-    let upstream = Upstream::start(|seen, line| {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = closed.clone();
+    let upstream = Upstream::start(move |seen, line| {
         line.body(seen);
         if line.number == 1 && seen.fields.contains_key("x-drop") {
             // As a server does that gives up an idle connection just when the next request arrives.
@@ -152,6 +154,7 @@ fn a_kept_connection_that_the_instance_closed_is_no_error() {
         line.ok("v1");
         if seen.fields.contains_key("x-close") {
             line.close();
+            count.fetch_add(1, SeqCst);
         }
     });
     let site = Site::simple(&[upstream.address]);
@@ -161,9 +164,10 @@ fn a_kept_connection_that_the_instance_closed_is_no_error() {
         let answer = client.ask(format!("{method} / HTTP/1.1\r\nHost: a\r\nX-Drop: 1\r\n\r\n"));
         assert_eq!((answer.status, answer.text()), (200, "v1"), "{method}");
     }
-    for _ in 0..50 {
+    for turn in 1..=50 {
         let mut client = Client::connect(site.address);
         assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\nX-Close: 1\r\n\r\n").status, 200);
+        wait_until("the instance closed it", || closed.load(SeqCst) == turn);
         let answer = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
         assert_eq!(answer.status, 200, "a POST went into a connection that was closed");
     }

@@ -111,14 +111,14 @@ fn requests_are_held_while_there_is_no_instance_but_not_for_ever() {
 
 #[test]
 fn no_more_than_so_many_are_held() {
-    let site = Site::simple(&[]);
+    let site = Site::start_with(&[("DEPLOYCTL_PROXY_HELD_MAX", "50")], vec![service("api", vec![])]);
     let mut held = Vec::new();
-    for _ in 0..1024 {
+    for _ in 0..50 {
         let mut client = Client::connect(site.address);
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         held.push(client);
     }
-    wait_until("all are held", || site.traffic().held.get("shop/dev/default/api") == Some(&1024));
+    wait_until("all are held", || site.traffic().held.get("shop/dev/default/api") == Some(&50));
     let answer = get(site.address, "/");
     assert_eq!(answer.text(), "503 Service Unavailable: too many requests wait for an instance already\n");
     drop(held);

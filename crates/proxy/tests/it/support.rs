@@ -5,7 +5,7 @@ use deployctl_core::fault::Fault;
 use deployctl_core::id::{AppName, EnvName, Fence, InstanceId, ProjectName, RegionName, Revision, Scope, Sha256Hex};
 use deployctl_core::route::{Listener, Mode, RouteTable, Router, Service, Side, Traffic};
 use deployctl_core::time::Span;
-use deployctl_proxy::{ProxyRouter, Running};
+use deployctl_proxy::{ProxyRouter, Running, State};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -115,6 +115,23 @@ impl Site {
     /// Serves `services` by host and path at `address`.
     pub(crate) fn start(services: Vec<Service>) -> Self {
         let site = Self::new();
+        let listener = site.listener();
+        site.change(|table| {
+            table.listeners = vec![listener];
+            table.services = services;
+        })
+        .unwrap();
+        site
+    }
+
+    /// The same, by a process with more in its environment.
+    pub(crate) fn start_with(variables: &[(&str, &str)], services: Vec<Service>) -> Self {
+        let site = Self::new();
+        let mut command = std::process::Command::new(binary());
+        let mut child =
+            command.args(["proxy", "--state"]).arg(site.state.path()).envs(variables.iter().copied()).spawn().unwrap();
+        wait_until("it serves", || site.running().first().is_some_and(|one| one.state == State::Serving));
+        std::thread::spawn(move || child.wait());
         let listener = site.listener();
         site.change(|table| {
             table.listeners = vec![listener];
