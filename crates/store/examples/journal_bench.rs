@@ -120,9 +120,8 @@ async fn large(path: &Path) {
     let verified = journal.verify(None).await.expect("nobody altered it");
     println!("verify_{}_entries {:.2} s", verified.entries, begin.elapsed().as_secs_f64());
     drop(journal);
-    let begin = Instant::now();
-    drop(SqliteJournal::open(path).expect("it is there"));
-    println!("open_and_close {:.3} ms", begin.elapsed().as_secs_f64() * 1e3);
+    let open = async || SqliteJournal::open(path).is_ok();
+    println!("open_and_close {:.3} ms", timed(open).await.as_secs_f64() * 1e3);
 }
 
 async fn timed(run: impl AsyncFn() -> bool) -> Duration {

@@ -7,7 +7,7 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How much is set aside: room for some thousand events.
+/// How much is set aside: room for some hundred events.
 pub(crate) const BYTES: u64 = 8 << 20;
 
 /// Below this much room, a failure that does not name its cause is taken for the full disk's.

@@ -58,6 +58,13 @@ impl SqliteJournal {
         &self.path
     }
 
+    /// Gives free the room that is set aside for the journal, for another write of a rollback that found the disk
+    /// full. The room is set aside again when there is enough of it.
+    pub async fn make_room(&self) {
+        // It has no other outcome than that there is room or not, which the caller sees.
+        let _ = self.write(Op::MakeRoom).await;
+    }
+
     async fn write(&self, op: Op) -> Result<Vec<Head>, AppendError> {
         let (reply, answer) = oneshot::channel();
         let gone = || AppendError::Failed("its writer has ended; restart the engine".into());

@@ -17,6 +17,7 @@ pub(super) enum Op {
     Append(Prepared),
     Snapshot(StreamId, Snapshot),
     Beat(OwnerId),
+    MakeRoom,
 }
 
 pub(super) struct Task {
@@ -58,6 +59,9 @@ impl Writer {
         while let Ok(first) = tasks.recv() {
             let (ops, replies): (Vec<_>, Vec<_>) =
                 std::iter::once(first).chain(tasks.try_iter().take(GROUP - 1)).map(|t| (t.op, t.reply)).unzip();
+            if ops.iter().any(|op| matches!(op, Op::MakeRoom)) {
+                self.reserve.release();
+            }
             for (answer, reply) in self.write(&ops).into_iter().zip(replies) {
                 // Whoever asked may have gone; it is written all the same.
                 let _ = reply.send(answer);
@@ -125,6 +129,7 @@ impl Writer {
         match op {
             Op::Append(batch) => write::append(&self.connection, batch),
             Op::Snapshot(stream, snapshot) => write::snapshot(&self.connection, stream, snapshot).map(|()| Vec::new()),
+            Op::MakeRoom => Ok(Vec::new()),
             Op::Beat(owner) => Ok(write::beat(&self.connection, owner).map(|()| Vec::new())?),
         }
     }

@@ -89,6 +89,17 @@ async fn on_a_full_disk() {
     }
     assert_eq!(journal.verify(None).await.unwrap().entries, seq + 1);
 
+    // A write beside the journal, such as of the route table.
+    fs::remove_file(folder.join("filler")).unwrap();
+    for _ in 0..70 {
+        append(&journal, &mut seq).await.unwrap();
+    }
+    fill(&folder);
+    let table = || fs::write(folder.join("table"), vec![7; 100_000]);
+    assert!(table().is_err());
+    journal.make_room().await;
+    table().unwrap();
+
     // A first start on a full disk: there is nothing to give.
     fill(&folder);
     let elsewhere = folder.join("first.db");

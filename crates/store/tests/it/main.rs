@@ -4,6 +4,7 @@ mod blobs;
 mod child;
 mod crash;
 mod disk;
+mod fault;
 mod model;
 mod open;
 mod scale;

@@ -26,3 +26,9 @@ fn no_read_looks_at_every_entry() {
         assert!(plan.iter().all(|step| step.starts_with("SEARCH")), "{sql}: {plan:?}");
     }
 }
+
+/// Older ones can damage a WAL database when two connections checkpoint at the wrong moment.
+#[test]
+fn sqlite_is_new_enough() {
+    assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
+}
