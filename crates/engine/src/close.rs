@@ -31,7 +31,7 @@ impl Engine {
         }
         self.ledger.append(entries, now, "deployctl").await?;
         self.finish_view(state, closed, now).await;
-        self.wake_keepers();
+        state.plan.legs.iter().for_each(|leg| self.wake_keeper(&leg.scope));
         Ok(())
     }
 

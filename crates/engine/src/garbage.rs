@@ -4,12 +4,30 @@ use crate::Engine;
 use deployctl_core::id::Sha256Hex;
 use deployctl_core::plan::Pin;
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Deployments that end together are cleaned up after together.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Engine {
+    /// Collects garbage from now on, some time after each deployment's end.
+    pub(crate) fn spawn_collector(self: &Arc<Self>) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            loop {
+                engine.garbage.notified().await;
+                tokio::time::sleep(PAUSE).await;
+                engine.collect_garbage().await;
+            }
+        });
+        self.garbage.notify_one();
+    }
+
     /// Drops what is neither current nor retained anywhere. Trouble is left for the next time.
-    pub(crate) async fn collect_garbage(&self) {
+    async fn collect_garbage(&self) {
         // Whoever prepares a deployment has an artifact in hand that no scope names yet.
-        let Ok(_collecting) = self.collecting.try_write() else { return };
+        let _collecting = self.collecting.write().await;
         if self.ledger.refresh().await.is_err() {
             return;
         }

@@ -1,43 +1,39 @@
 //! Keepers: what rests in a scope is kept true while no deployment runs there. One path for reboot, crash and drift.
 
-use crate::Engine;
 use crate::weigh::Backoff;
+use crate::{Engine, lock};
 use deployctl_core::desired::Waypoint;
 use deployctl_core::driver::{Step, Way};
 use deployctl_core::id::Scope;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What nobody announced is noticed after this long.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// Starts a keeper for each scope, now and whenever a new one appears.
-    pub(crate) fn spawn_keepers(self: &Arc<Self>) {
-        let engine = self.clone();
-        tokio::spawn(async move {
-            let mut changed = engine.rest_changed.subscribe();
-            let mut kept: HashSet<Scope> = HashSet::new();
-            loop {
-                for (scope, _) in engine.ledger.known_scopes() {
-                    if kept.insert(scope.clone()) {
-                        let engine = engine.clone();
-                        tokio::spawn(async move { engine.keep(&scope).await });
-                    }
-                }
-                if changed.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
+    /// Wakes the keeper of a scope, which is started if there is none yet.
+    pub(crate) fn ensure_keeper(self: &Arc<Self>, scope: &Scope) {
+        if let Some(wake) = lock(&self.keepers).get(scope) {
+            return wake.notify_one();
+        }
+        let wake = Arc::new(Notify::new());
+        lock(&self.keepers).insert(scope.clone(), wake.clone());
+        let (engine, scope) = (self.clone(), scope.clone());
+        tokio::spawn(async move { engine.keep(&scope, &wake).await });
     }
 
-    async fn keep(&self, scope: &Scope) {
-        let mut changed = self.rest_changed.subscribe();
+    /// Wakes the keeper of a scope.
+    pub(crate) fn wake_keeper(&self, scope: &Scope) {
+        if let Some(wake) = lock(&self.keepers).get(scope) {
+            wake.notify_one();
+        }
+    }
+
+    async fn keep(&self, scope: &Scope, wake: &Notify) {
         let mut backoff = Backoff::default();
         loop {
-            changed.borrow_and_update();
             let rests = match self.keep_once(scope).await {
                 Ok(rests) => {
                     backoff = Backoff::default();
@@ -49,7 +45,7 @@ impl Engine {
                 }
             };
             tokio::select! {
-                _ = changed.changed() => {}
+                () = wake.notified() => {}
                 () = self.ports.driver.changed(scope), if rests => {}
                 () = tokio::time::sleep(LOOK_EVERY), if rests => {}
             }

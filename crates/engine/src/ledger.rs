@@ -152,7 +152,7 @@ impl Ledger {
     async fn fold_in(&self, entries: &Entries, heads: Vec<Head>, at: Millis, actor: &str) {
         let mut heads = heads.into_iter();
         if let (Some((id, _, events)), Some(head)) =
-            (&entries.deployment, entries.deployment.as_ref().and(heads.next()))
+            (&entries.deployment, entries.deployment.as_ref().and_then(|_| heads.next()))
         {
             let mut all = lock(&self.deployments);
             let expected = entries.deployment.as_ref().map_or(Seq(0), |(_, seq, _)| *seq);

@@ -60,8 +60,10 @@ pub struct Engine {
     driving: Mutex<HashMap<Scope, Arc<tokio::sync::Mutex<()>>>>,
     /// Wakes the walk of a deployment.
     nudges: Mutex<HashMap<DeploymentId, Arc<Notify>>>,
-    /// Wakes all keepers, after a change of what rests.
-    rest_changed: watch::Sender<u64>,
+    /// Wakes the keeper of a scope, after a change of what rests there.
+    keepers: Mutex<HashMap<Scope, Arc<Notify>>>,
+    /// Told when something may have become garbage.
+    garbage: Notify,
     /// Live views of open deployments.
     live: Mutex<HashMap<DeploymentId, watch::Sender<view::Deployment>>>,
     /// Held for reading while something is prepared whose artifact no scope refers to yet.
@@ -77,7 +79,8 @@ impl Engine {
             ledger,
             driving: Mutex::default(),
             nudges: Mutex::default(),
-            rest_changed: watch::Sender::new(0),
+            keepers: Mutex::default(),
+            garbage: Notify::new(),
             live: Mutex::default(),
             collecting: RwLock::default(),
         })
@@ -89,10 +92,6 @@ impl Engine {
 
     fn nudge(&self, id: &DeploymentId) -> Arc<Notify> {
         lock(&self.nudges).entry(id.clone()).or_default().clone()
-    }
-
-    fn wake_keepers(&self) {
-        self.rest_changed.send_modify(|n| *n += 1);
     }
 
     /// Whether nothing runs, nothing is under way and nothing has to be watched: the engine may leave.

@@ -22,9 +22,9 @@ impl Engine {
             };
             self.ledger.append(entries, self.ports.clock.now(), &ask.by.actor).await?;
             self.keep_now(&scope).await;
+            self.wake_keeper(&scope);
             changed.push(scope.app.to_string());
         }
-        self.wake_keepers();
         Ok(changed)
     }
 }

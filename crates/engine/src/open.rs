@@ -35,11 +35,12 @@ impl Engine {
             entries.fences.push((leg.scope.clone(), fence));
         }
         let id = plan.id.clone();
+        let scopes: Vec<Scope> = plan.legs.iter().map(|leg| leg.scope.clone()).collect();
         let deadline = now.after(plan.deadline.0);
         let opened = Event::Opened { plan, reason: by.reason.clone(), deadline };
         entries.deployment = Some((id.clone(), Seq(0), vec![opened]));
         self.ledger.append(entries, now, &by.actor).await?;
-        self.wake_keepers();
+        scopes.iter().for_each(|scope| self.ensure_keeper(scope));
         self.spawn_walk(id.clone());
         Ok(id)
     }
@@ -71,7 +72,8 @@ impl Engine {
             self.take_over(&id).await?;
             self.spawn_walk(id);
         }
-        self.spawn_keepers();
+        self.ledger.known_scopes().iter().for_each(|(scope, _)| self.ensure_keeper(scope));
+        self.spawn_collector();
         Ok(())
     }
 

@@ -70,8 +70,7 @@ impl Engine {
         }
         drop(driving);
         crate::lock(&self.nudges).remove(id);
-        self.wake_keepers();
-        self.collect_garbage().await;
+        self.garbage.notify_one();
     }
 
     /// One thing that is due; false once it ended.

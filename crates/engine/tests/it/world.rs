@@ -1,0 +1,230 @@
+//! An engine, its ports, and questions to it.
+
+use crate::fake::Fake;
+use async_trait::async_trait;
+use deployctl_core::ask::{Answer, By, Deploy, DeployLeg, Refused, Rollback, Selection};
+use deployctl_core::config::{
+    AppConfig, Artifact, ArtifactFormat, ArtifactSource, Command, Hooks, LateText, Limits, Migrate, ProcessConfig,
+    Restart, SecretRef, Strategy, TargetConfig,
+};
+use deployctl_core::fault::Fault;
+use deployctl_core::id::{DeploymentId, OwnerId, RegionName, Scope, Sha256Hex, Version};
+use deployctl_core::instance::SecretValues;
+use deployctl_core::ports::{Artifacts, Clock, Vault};
+use deployctl_core::release::Release;
+use deployctl_core::time::{Millis, Span};
+use deployctl_core::view;
+use deployctl_engine::{Engine, Ports};
+use deployctl_store::{MemoryBlobs, MemoryJournal};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What outlives an engine.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    pub(crate) journal: MemoryJournal,
+    pub(crate) blobs: Arc<MemoryBlobs>,
+    pub(crate) fake: Arc<Fake>,
+    count: Arc<AtomicU64>,
+}
+
+struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Millis(u64::try_from(since.as_millis()).unwrap())
+    }
+}
+
+/// Every path is an artifact of its own.
+struct Paths;
+
+#[async_trait]
+impl Artifacts for Paths {
+    async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, Fault> {
+        let ArtifactSource::Path(path) = source else { return Err(Fault::platform("no network here")) };
+        Ok(Artifact { sha256: Sha256Hex::of(path.as_bytes()), format: ArtifactFormat::File })
+    }
+
+    async fn has(&self, _: &Artifact) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    async fn retain(&self, _: &[Sha256Hex]) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+struct NoVault;
+
+#[async_trait]
+impl Vault for NoVault {
+    fn digest(&self, _: &SecretRef, value: &[u8]) -> Sha256Hex {
+        Sha256Hex::of(value)
+    }
+
+    async fn seal(&self, _: &Sha256Hex, _: &SecretValues) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn has(&self, _: &Sha256Hex) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    async fn retain(&self, _: &[Sha256Hex]) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn sign(&self, bytes: &[u8]) -> String {
+        Sha256Hex::of(bytes).to_string()
+    }
+
+    fn is_ours(&self, bytes: &[u8], signature: &str) -> bool {
+        self.sign(bytes) == signature
+    }
+}
+
+impl World {
+    /// A new engine over what there is, recovered.
+    pub(crate) async fn engine(&self) -> Arc<Engine> {
+        let (count, owner) = (self.count.clone(), self.count.fetch_add(1, Ordering::Relaxed));
+        let ports = Ports {
+            journal: Arc::new(self.journal.clone()),
+            blobs: self.blobs.clone(),
+            driver: self.fake.clone(),
+            artifacts: Arc::new(Paths),
+            vault: Arc::new(NoVault),
+            clock: Arc::new(Wall),
+            ids: Arc::new(move || {
+                DeploymentId::new(format!("d-{:06}", count.fetch_add(1, Ordering::Relaxed))).unwrap()
+            }),
+            owner: OwnerId::new(format!("o-{owner}")).unwrap(),
+            in_use: Arc::new(|| Box::pin(async { Vec::new() })),
+        };
+        let engine = Engine::new(ports);
+        engine.recover().await.unwrap();
+        engine
+    }
+}
+
+pub(crate) fn scope(app: &str) -> Scope {
+    Scope {
+        project: "shop".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        region: RegionName::default_region(),
+        app: app.parse().unwrap(),
+    }
+}
+
+pub(crate) fn config(strategy: Strategy) -> AppConfig {
+    AppConfig {
+        target: TargetConfig::Process(ProcessConfig {
+            command: vec![LateText::plain("./app")],
+            env: BTreeMap::new(),
+            port: true,
+            user: None,
+            limits: Limits::default(),
+            restart: Restart::default(),
+            log_bytes_max: 1 << 20,
+        }),
+        instances: 2,
+        strategy,
+        depends_on: Vec::new(),
+        route: None,
+        health: None,
+        smoke: Vec::new(),
+        migrate: None,
+        hooks: Hooks::default(),
+        drain: Span::secs(1),
+        deadline: Span::secs(60),
+        bake: Span::default(),
+    }
+}
+
+pub(crate) fn migrating(irreversible: bool) -> AppConfig {
+    let run = Command { run: vec![LateText::plain("./migrate")], timeout: Span::secs(5), repeatable: false };
+    let undo = (!irreversible).then(|| run.clone());
+    AppConfig { migrate: Some(Migrate { run, undo, irreversible }), ..config(Strategy::BlueGreen) }
+}
+
+pub(crate) fn leg(app: &str, version: &str, config: AppConfig) -> DeployLeg {
+    DeployLeg {
+        scope: scope(app),
+        version: version.parse::<Version>().unwrap(),
+        config,
+        artifact: Some(ArtifactSource::Path(format!("{app}-{version}"))),
+        sha256: None,
+        built_here: false,
+        secrets: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn deploy(legs: Vec<DeployLeg>) -> Deploy {
+    Deploy { legs, after: None, approvals: 0, spec: None, by: by(), plan: None }
+}
+
+pub(crate) fn by() -> By {
+    By { actor: "somebody@here".into(), reason: None }
+}
+
+pub(crate) fn rollback(app: &str) -> Rollback {
+    let place = Selection { app: Some(app.parse().unwrap()), ..Selection::default() };
+    Rollback { place, version: None, from: None, across_migration: false, by: by() }
+}
+
+/// The release that a leg becomes.
+pub(crate) fn release_id(leg: &DeployLeg) -> Sha256Hex {
+    let Some(ArtifactSource::Path(path)) = &leg.artifact else { panic!("tests deploy paths") };
+    let artifact = Artifact { sha256: Sha256Hex::of(path.as_bytes()), format: ArtifactFormat::File };
+    let release = Release {
+        project: leg.scope.project.clone(),
+        environment: leg.scope.environment.clone(),
+        region: leg.scope.region.clone(),
+        app: leg.scope.app.clone(),
+        version: leg.version.clone(),
+        artifact: Some(artifact),
+        config: leg.config.clone(),
+        secrets: BTreeMap::new(),
+        built_here: false,
+    };
+    release.id()
+}
+
+pub(crate) fn id_of(answer: Result<Answer, Refused>) -> DeploymentId {
+    match answer {
+        Ok(Answer::Deployment { id, .. }) => id,
+        other => panic!("wanted a deployment, got {other:?}"),
+    }
+}
+
+/// Waits for the verdict.
+pub(crate) async fn end(engine: &Engine, id: &DeploymentId) -> view::Deployment {
+    let mut watch = engine.watch(id).await.unwrap();
+    let ended = watch.wait_for(|view| view.closed.is_some());
+    let ended = tokio::time::timeout(Duration::from_secs(60), ended).await.map(|view| view.unwrap().clone());
+    match ended {
+        Ok(view) => view,
+        Err(_) => panic!("it did not end: {:?}", engine.watch(id).await.unwrap().borrow()),
+    }
+}
+
+/// Deploys and waits for the verdict: its word, whether it was restored, and the reason.
+pub(crate) async fn verdict(engine: &Arc<Engine>, ask: &Deploy) -> (&'static str, bool, String) {
+    let id = id_of(engine.deploy(ask).await);
+    let closed = end(engine, &id).await.closed.unwrap();
+    (closed.verdict.word(), closed.restored, closed.reason)
+}
+
+/// Polls until `holds`, for ten seconds at most.
+pub(crate) async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never became true that {what}");
+}
