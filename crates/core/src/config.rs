@@ -241,9 +241,26 @@ pub struct Route {
     /// Whether instances speak HTTP/2 without TLS (gRPC).
     pub h2: bool,
     /// Files with pages for errors of the proxy itself, by status.
+    #[serde(with = "by_status")]
     pub error_pages: BTreeMap<u16, String>,
     /// Whether requests are logged.
     pub access_log: bool,
+}
+
+/// Statuses are read as texts: an event, which is read by its `type` first, gives no other keys.
+mod by_status {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use std::collections::BTreeMap;
+
+    pub(super) fn serialize<S: Serializer>(pages: &BTreeMap<u16, String>, to: S) -> Result<S::Ok, S::Error> {
+        pages.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<u16, String>, D::Error> {
+        let pages = BTreeMap::<String, String>::deserialize(from)?;
+        let number = |text: String| text.parse().map_err(|_| D::Error::custom(format!("`{text}` is no status")));
+        pages.into_iter().map(|(status, page)| Ok((number(status)?, page))).collect()
+    }
 }
 
 /// An address that an environment listens on.

@@ -14,6 +14,7 @@ pub mod id;
 pub mod instance;
 pub mod job;
 pub mod journal;
+pub mod lease;
 pub mod ops;
 pub mod plan;
 pub mod planner;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const KEPT: usize = 5;
 
 /// What happened to a scope; the entries of its stream. Fields are only ever added, with defaults.
+#[allow(clippy::large_enum_variant)] // One at a time is folded; a list of them is short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Event {

@@ -272,7 +272,7 @@ fn is_there(place: &Place, desired: &Desired) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_decision_is_safe_from_any_state(mut place in place(), (to, exclusive) in waypoint()) {
