@@ -14,12 +14,17 @@ use deployctl_core::route::SideStats;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A change that nobody announced is seen after this long at the latest.
+/// A change that nobody announced is seen after this long, at first; a long wait looks up ever more seldom.
 const POLL: Duration = Duration::from_millis(250);
+
+/// And after this long at the latest.
+const POLL_MAX: Duration = Duration::from_secs(2);
 
 /// Counters when the waypoint was entered, to count from there.
 #[derive(Default)]
 pub(crate) struct Looked {
+    /// How often it was looked without anything having happened.
+    times: u32,
     baseline: Option<BTreeMap<Revision, SideStats>>,
 }
 
@@ -68,7 +73,12 @@ impl Engine {
                 }
                 Outcome::Wait { why, until } => {
                     self.note(&state.plan.id, &why);
-                    self.wait(state, leg, until, &round.evidence.jobs).await;
+                    let poll = (POLL * (1 << round.looked.times.min(3))).min(POLL_MAX);
+                    if self.wait(state, leg, until, poll, &round.evidence.jobs).await {
+                        round.looked.times += 1;
+                    } else {
+                        round.looked.times = 0;
+                    }
                     return Ok(Vec::new());
                 }
             }
@@ -80,17 +90,19 @@ impl Engine {
         self.ports.driver.job(&state.plan.legs[leg].scope, &run.job, gate, way).await
     }
 
+    /// Waits for a change; says whether none came.
     async fn wait(
         &self,
         state: &Deployment,
         leg: usize,
         until: Option<deployctl_core::time::Millis>,
+        poll: Duration,
         jobs: &[(JobGate, JobState)],
-    ) {
+    ) -> bool {
         let scope = &state.plan.legs[leg].scope;
         let running = jobs.iter().find(|(_, job)| *job == JobState::Running);
         let job = running.and_then(|(gate, _)| state.legs[leg].job(gate)).map(|run| run.job.clone());
-        let due = until.map_or(POLL, |until| until.since(self.ports.clock.now()).min(POLL));
+        let due = until.map_or(poll, |until| until.since(self.ports.clock.now()).min(poll));
         let nudge = self.nudge(&state.plan.id);
         let job_changed = async {
             match &job {
@@ -99,10 +111,10 @@ impl Engine {
             }
         };
         tokio::select! {
-            () = self.ports.driver.changed(scope) => {}
-            () = job_changed => {}
-            () = nudge.notified() => {}
-            () = tokio::time::sleep(due) => {}
+            () = self.ports.driver.changed(scope) => false,
+            () = job_changed => false,
+            () = nudge.notified() => false,
+            () = tokio::time::sleep(due) => true,
         }
     }
 
