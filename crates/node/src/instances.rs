@@ -126,19 +126,21 @@ impl Inner {
         crate::limits::check(process(&wanted.release))?;
         let folder = self.layout.run(&wanted.id);
         let cannot = |e: io::Error| trouble("an instance cannot be prepared in", folder.path(), &e);
+        let fresh = !folder.path().exists();
         self.reserve.with(|| make_private(folder.path())).map_err(cannot)?;
         let before: Option<RunSpec> = records::read(&folder.spec()).map_err(cannot)?;
         let family = crate::shim::family::Family::seen_from_outside(&self.layout, &folder, wanted.id.as_str());
         let lock = self.reserve.with(|| Lock::try_exclusive(&folder.lock())).map_err(cannot)?;
-        let adopt = lock.is_none() || minder::remains(&folder, &family).map_err(cannot)? == Remains::Processes;
+        let remains = || Ok::<_, io::Error>(!fresh && minder::remains(&folder, &family)? == Remains::Processes);
+        let adopt = lock.is_none() || remains().map_err(cannot)?;
         let run = match before.filter(|_| adopt) {
             // It runs already, under a shim or without one: as it was started, that is what it is.
             Some(run) => run,
             None => {
                 clean(&folder).map_err(cannot)?;
                 let run = self.bind_run(wanted, &folder)?;
-                self.reserve.with(|| records::write_durable(&folder.spec(), &run)).map_err(cannot)?;
-                deployctl_sys::durable::sync_folder(folder.path()).map_err(cannot)?;
+                // Not fsynced: it is of use only as long as the kernel runs that runs the instance.
+                self.reserve.with(|| records::write(&folder.spec(), &run)).map_err(cannot)?;
                 run
             }
         };

@@ -155,10 +155,16 @@ impl Inner {
     fn find_run(self: &Arc<Self>, id: InstanceId) -> Result<(), Fault> {
         let folder = self.layout.run(&id);
         let unreadable = |e| trouble("a run's record cannot be read from", &folder.spec(), &e);
-        let Some(spec) = records::read::<RunSpec>(&folder.spec()).map_err(unreadable)? else {
-            // The engine was killed before it had written it: nothing was started.
-            let _ = fs::remove_dir_all(folder.path());
-            return Ok(());
+        let spec = match records::read::<RunSpec>(&folder.spec()) {
+            Ok(Some(spec)) => spec,
+            Err(error) if deployctl_sys::lock::is_held(&folder.live_lock()).unwrap_or(true) => {
+                return Err(unreadable(error));
+            }
+            // The engine was killed before it had written it, or the machine before it was on the disk: nothing runs.
+            Ok(None) | Err(_) => {
+                let _ = fs::remove_dir_all(folder.path());
+                return Ok(());
+            }
         };
         if let Some(port) = spec.port.filter(|_| !spec.port_is_stable) {
             self.ports.note(port, id.as_str());

@@ -5,6 +5,7 @@
 compile_error!("deployctl runs on Linux: it needs pidfd, flock, /proc and SCM_RIGHTS as Linux has them");
 
 pub mod crash;
+mod diag;
 pub mod durable;
 pub mod lock;
 pub mod ports;

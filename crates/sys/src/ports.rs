@@ -1,6 +1,6 @@
 //! Who listens on a local TCP port, by the sockets' inodes.
 
-use crate::process;
+use crate::{diag, process};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
@@ -15,6 +15,11 @@ pub struct Listener {
 
 /// The sockets that take connections to `127.0.0.1:port`.
 pub fn listeners(port: u16) -> io::Result<Vec<Listener>> {
+    diag::listeners(port).or_else(|_| listed(port))
+}
+
+/// The same from the tables in `/proc`, for kernels that do not answer otherwise.
+fn listed(port: u16) -> io::Result<Vec<Listener>> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         match File::open(table) {
@@ -73,10 +78,22 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let found = listeners(port).unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(listed(port).unwrap(), found);
+        assert_eq!(diag::listeners(port).unwrap(), found, "the kernel answers, and says the same");
         assert!(holds(std::process::id(), found[0].inode));
         assert_eq!(owner(found[0].inode).unwrap(), Some(std::process::id()));
         drop(listener);
         assert!(listeners(port).unwrap().is_empty());
+    }
+
+    #[test]
+    fn listeners_of_ipv6_and_of_other_addresses() {
+        let both = TcpListener::bind("[::]:0").unwrap();
+        let port = both.local_addr().unwrap().port();
+        assert_eq!(listeners(port).unwrap().len(), 1);
+        assert_eq!(listeners(port).unwrap(), listed(port).unwrap());
+        let other = TcpListener::bind("127.0.0.2:0").unwrap();
+        assert!(listeners(other.local_addr().unwrap().port()).unwrap().is_empty());
     }
 
     #[test]

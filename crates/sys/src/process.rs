@@ -4,8 +4,9 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// One process, for good.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +83,10 @@ impl Stat {
 
 /// What is known of the process that has `pid` now, if one has.
 pub fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    // One read of enough: this is done for every process of the machine.
+    let mut buffer = [0; 1024];
+    let count = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    parse_stat(&buffer[..count])
 }
 
 fn parse_stat(text: &[u8]) -> Option<Stat> {
@@ -100,7 +104,12 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
 
 /// The boot that the machine is in.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot.clone());
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+    Ok(BOOT.get_or_init(|| boot).clone())
 }
 
 /// All pids that this process can see.
@@ -124,7 +133,9 @@ pub fn command_line(pid: u32) -> String {
 /// The environment of a process as it was at its start, `NAME=VALUE` pieces, each ended by a zero byte; empty if it
 /// cannot be seen.
 pub fn environment(pid: u32) -> Vec<u8> {
-    fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+    let mut bytes = Vec::with_capacity(8192);
+    let read = fs::File::open(format!("/proc/{pid}/environ")).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_or_else(|_| Vec::new(), |_| bytes)
 }
 
 /// The children of this process's main thread, also those that ended; empty where the kernel does not list them.
