@@ -1,8 +1,20 @@
 //! The binary as a person or a pipeline sees it: commands in, exit codes, messages, JSON, processes and answers out.
 
 mod it {
+    mod checks;
     mod deploy;
     mod http;
+    mod jobs;
+    mod looking;
+    mod plan;
+    mod promote;
+    mod rollback;
+    mod secrets;
+    mod state;
+    mod steering;
+    mod strategies;
+    mod terminal;
+    mod versions;
     mod world;
 
     /// An HTTP app `api` in `dev`, whose versions are folders.

@@ -1,0 +1,68 @@
+//! Releases that cannot come up, said at once and with what they printed; health checks and smoke tests of all kinds.
+
+use super::API;
+use super::world::World;
+use std::net::TcpListener;
+
+/// Deploys `v2` over a good `v1`; what it says.
+fn second(spec: &str, conf: &str, code: i32) -> String {
+    let world = World::new(API);
+    world.version("v1", "");
+    world.version("v2", conf);
+    world.ok("deploy --env dev --app api --version v1");
+    world.spec(spec);
+    let ran = world.run("deploy --env dev --app api --version v2").code(code);
+    let (served, verdict) = if code == 0 { ("v2", "v2 succeeded") } else { ("v1", "v2 rolled_back restored") };
+    assert_eq!(world.served("api"), served);
+    assert_eq!(world.history("api")[0], verdict);
+    assert_eq!(world.now("api"), format!("{served} healthy 1"));
+    let last = ran.last().to_owned();
+    assert!(code == 0 || last.starts_with("rolled back: deploy api v1 -> v2 in dev: "), "{last}");
+    last
+}
+
+#[track_caller]
+fn has(text: &str, wanted: &[&str]) {
+    for piece in wanted {
+        assert!(text.contains(piece), "wanted `{piece}` in: {text}");
+    }
+}
+
+#[test]
+fn a_program_that_cannot_run_is_reported_with_its_last_lines() {
+    let no_check = API.replace("    health: { http: /healthz, within: 5s, interval: 200ms }\n", "");
+    has(&second(API, "print=reading licence\nprint=no licence\nexit=3", 1), &["exit", "3", "reading licence | no licence"]);
+    has(&second(API, "exit_after_ms=150\nhealth=500", 1), &["giving up after 150 ms"]);
+    has(&second(&no_check, "exit=1", 1), &["v2 did not come up"]);
+    has(&second(&API.replace("APP", "./nothing-here"), "", 1), &["nothing-here", "v2 did not come up"]);
+    has(&second(&API.replace("APP", "./app.conf"), "", 1), &["app.conf", "ermission"]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    has(&second(&API.replace("{{ port }}", &format!("{port}\", \"{{{{ port }}}}")), "", 1), &["port", &port]);
+}
+
+#[test]
+fn a_health_check_may_come_late_but_must_come() {
+    let within = |span: &str| API.replace("within: 5s", &format!("within: {span}"));
+    second(API, "health=flaky:3", 0);
+    second(&API.replace("interval", "timeout: 2s, interval"), "health=slow:300", 0);
+    has(&second(&within("300ms"), "health=500", 1), &["did not become healthy within 300 ms", "GET /healthz: 500"]);
+    has(&second(&within("300ms").replace("interval", "timeout: 100ms, interval"), "health=hang", 1), &[
+        "within 300 ms",
+        "no answer within",
+    ]);
+    let command = |line: &str| API.replace("http: /healthz", &format!("command: [sh, -c, \"{line}\"]"));
+    second(&command("test -f app.conf"), "", 0);
+    has(&second(&command("echo queue is full; exit 5").replace("5s", "300ms"), "", 1), &["within 300 ms", "queue is full"]);
+    second(&API.replace("http: /healthz", "tcp: true"), "health=500", 0);
+}
+
+#[test]
+fn smoke_tests_turn_back_what_does_not_do_what_it_should() {
+    let smoke = |test: &str| format!("{API}    smoke: [{test}]\n");
+    second(&smoke("{ http: /version, expect: { body: \"{{ version }}\" } }"), "", 0);
+    has(&second(&smoke("{ http: /version, expect: { body: other } }"), "", 1), &["smoke test #1 failed", "v2", "other"]);
+    has(&second(&smoke("{ http: /nowhere }"), "", 1), &["smoke test #1 failed", "404"]);
+    second(&smoke("{ run: [grep, -q, v2, app.conf] }"), "", 0);
+    has(&second(&smoke("{ run: [sh, -c, 'echo no orders; exit 3'] }"), "", 1), &["smoke test #1 failed", "3", "no orders"]);
+}
