@@ -1,7 +1,8 @@
 //! Named points where a test can kill or stop this process, to prove that any instant will do.
 //!
 //! `DEPLOYCTL_CRASH=ROLE:NAME:NTH:kill|stop` arms one point for processes of one role. Each process counts for itself,
-//! or, with `:FILE` behind it, all of them together in that file (a byte for each time), so that exactly one is hit.
+//! or, with `:FILE` behind it, all of them together in that file (a byte for each time), so that exactly one is hit; as
+//! long as that file is not there, nothing counts.
 //! `DEPLOYCTL_CRASH_RECORD=FILE` appends `ROLE NAME` to FILE at every point that is passed. Without either a point costs
 //! one relaxed load.
 
@@ -60,7 +61,7 @@ impl Armed {
 
 /// Appends a byte, and so is told by the kernel how many there were: no two processes get the same answer.
 fn count(tally: &Path) -> std::io::Result<u64> {
-    let mut file = OpenOptions::new().create(true).append(true).open(tally)?;
+    let mut file = OpenOptions::new().append(true).open(tally)?;
     file.write_all(b".")?;
     file.stream_position()
 }
@@ -102,6 +103,8 @@ mod tests {
         let tally = std::env::temp_dir().join(format!("deployctl-tally:{}", std::process::id()));
         let text = format!("shim:shim.locked:2:kill:{}", tally.display());
         let (one, other) = (parse("shim", &text).unwrap(), parse("shim", &text).unwrap());
+        assert_eq!(one.pass(), 0, "nothing counts as long as the file is not there");
+        std::fs::write(&tally, "").unwrap();
         assert_eq!([one.pass(), other.pass(), one.pass()], [1, 2, 3]);
         std::fs::remove_file(tally).unwrap();
     }
