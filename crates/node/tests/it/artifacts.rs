@@ -339,7 +339,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
         .output()
         .is_ok_and(|output| output.status.success());
     if !mounted {
-        eprintln!("skipped: no small file system can be mounted here");
+        skipped("a full disk", "the right to mount");
         return;
     }
     let store = Store::new(&disk);

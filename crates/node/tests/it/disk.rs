@@ -36,7 +36,7 @@ impl Drop for Disk<'_> {
 async fn what_runs_can_be_stopped_and_what_ran_started() {
     let world = World::new();
     let Some(disk) = Disk::mount(world.state.path()) else {
-        eprintln!("skipped: no small file system can be mounted here");
+        skipped("a full disk", "the right to mount");
         return;
     };
     let node = world.node();
@@ -61,7 +61,7 @@ async fn what_runs_can_be_stopped_and_what_ran_started() {
 async fn a_start_that_finds_no_space_at_all_is_a_fault_and_no_verdict_on_the_release() {
     let world = World::new();
     let Some(disk) = Disk::mount(world.state.path()) else {
-        eprintln!("skipped: no small file system can be mounted here");
+        skipped("a full disk", "the right to mount");
         return;
     };
     let node = world.node();

@@ -200,3 +200,29 @@ async fn secrets_reach_the_instance_and_no_file() {
     let seen = until_ready(&node, &spec).await;
     assert_eq!(get(&seen, "/env/API_KEY").await, "s3cr3t-value");
 }
+
+#[tokio::test]
+async fn output_is_kept_within_bounds_while_the_instance_prints() {
+    use std::os::unix::fs::MetadataExt;
+    let world = World::new();
+    let node = world.node();
+    let script = "i=0; while [ $i -lt 20000 ]; do echo \"line $i of many that are longer than they need to be\"; \
+                  i=$((i+1)); done; echo the end; while :; do sleep 1000; done";
+    let mut app = App::script("api", script);
+    app.process.log_bytes_max = 64 * 1024;
+    let spec = app.instance(0);
+    node.start(&spec, FENCE).await.unwrap();
+    until_ready(&node, &spec).await;
+    let log = folder(&world, &spec).log();
+    let kept = || std::fs::metadata(&log).map_or(u64::MAX, |log| log.blocks() * 512);
+    let query = || LogQuery { tail: 2, follow: false };
+    eventually("all is printed, little is kept", || {
+        kept() <= 96 * 1024 && std::fs::metadata(&log).is_ok_and(|log| log.len() > 1_000_000)
+    })
+    .await;
+    let mut last = Vec::new();
+    while last.last().is_none_or(|line| line != "the end") {
+        last = node.logs(&spec.scope, query()).map(|line| line.unwrap().line).collect().await;
+    }
+    assert_eq!(last, ["line 19999 of many that are longer than they need to be", "the end"]);
+}

@@ -6,14 +6,6 @@ use deployctl_core::instance::*;
 use deployctl_core::time::Span;
 use deployctl_node::records::{self, RunState};
 
-fn is_root(what: &str) -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: {what} needs root");
-    }
-    root
-}
-
 #[tokio::test]
 async fn open_files_are_limited() {
     let world = World::new();
@@ -73,8 +65,8 @@ async fn processor_time_is_limited_or_refused() {
 
 #[tokio::test]
 async fn an_instance_runs_as_its_user_with_its_data() {
-    if !is_root("running as another user") {
-        return;
+    if !rustix::process::geteuid().is_root() {
+        return skipped("running as another user", "root");
     }
     let world = World::new();
     // A state folder below one that only root may enter would be out of reach.

@@ -105,6 +105,12 @@ impl Drop for World {
     }
 }
 
+/// Says that a test cannot be made here; where everything must be, that is a failure.
+pub(crate) fn skipped(test: &str, lacks: &str) {
+    assert_ne!(std::env::var("DEPLOYCTL_LIVE").as_deref(), Ok("all"), "{test} needs {lacks}");
+    eprintln!("skipped: {test} needs {lacks}");
+}
+
 pub(crate) fn scope(app: &str) -> Scope {
     Scope {
         project: ProjectName::new("shop").unwrap(),
