@@ -14,7 +14,7 @@ struct Disk<'a>(&'a Path);
 impl<'a> Disk<'a> {
     fn mount(at: &'a Path) -> Option<Self> {
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(at).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self(at))
     }
 
     /// Fills what is left; the file that does.
