@@ -23,7 +23,8 @@ pub(crate) async fn all(files: &Files) -> io::Result<Vec<Client>> {
         match connect(&path).await {
             Ok(stream) => clients.push(Client { pid, stream: tokio::io::BufReader::new(stream) }),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => drop(std::fs::remove_file(&path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It is just leaving.
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_end(&error) => {}
             Err(error) => return Err(error),
         }
     }

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioTimer;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -238,19 +238,23 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
             conn.leaving.set(true);
         }
     }
-    let whole = serve_any(&worker, &conn, stream);
-    // The tunnel is on its own: it ends by its instance, not by the limits of HTTP.
-    if let Some((tunnel, io, read)) = until_killed(&conn, whole).await.flatten() {
-        let (stream, unseen) = io.into_parts();
-        tunnel::run(tunnel, stream, [&read[..], &unseen].concat()).await;
+    if let Some(http) = until_killed(&conn, pin!(establish(&worker, &conn, stream))).await.flatten() {
+        serve_http(&worker, &conn, http).await;
     }
     worker.leave(key);
 }
 
-type Upgraded = (Tunnel, ClientIo, bytes::Bytes);
+/// A connection of which it is known what it speaks.
+struct Established {
+    stream: Stream,
+    /// What was read of it already.
+    first: Vec<u8>,
+    h2: bool,
+}
 
-async fn until_killed<F: Future>(conn: &Conn, work: F) -> Option<F::Output> {
-    let mut work = pin!(work);
+/// Polls `work` until it is ready or the connection is killed. Memory per idle connection counts: what is polled for long
+/// is pinned by the caller, not moved into one more future.
+async fn until_killed<F: Future>(conn: &Conn, mut work: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| {
         if conn.killed.get() {
             return Poll::Ready(None);
@@ -261,20 +265,19 @@ async fn until_killed<F: Future>(conn: &Conn, work: F) -> Option<F::Output> {
     .await
 }
 
-async fn serve_any(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: TcpStream) -> Option<Upgraded> {
+async fn establish(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: TcpStream) -> Option<Established> {
     if !conn.bound.tls {
-        let (stream, first, h2) = see_protocol(conn, stream).await?;
-        return serve_http(worker, conn, Stream::Plain(stream), first, h2).await;
+        return see_protocol(conn, stream).await;
     }
     let config = worker.local().table.tls.get(&conn.bound.key)?.config.clone();
-    let handshake = tokio_rustls::TlsAcceptor::from(config).accept(stream);
+    let handshake = Box::pin(tokio_rustls::TlsAcceptor::from(config).accept(stream));
     let stream = tokio::time::timeout(HANDSHAKE_TIME, handshake).await.ok()?.ok()?;
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    serve_http(worker, conn, Stream::Tls(Box::new(stream)), Vec::new(), h2).await
+    Some(Established { stream: Stream::Tls(Box::new(stream)), first: Vec::new(), h2 })
 }
 
 /// Reads until it is clear whether the client speaks HTTP/2 by prior knowledge.
-async fn see_protocol(conn: &Conn, mut stream: TcpStream) -> Option<(TcpStream, Vec<u8>, bool)> {
+async fn see_protocol(conn: &Conn, mut stream: TcpStream) -> Option<Established> {
     let mut first = Vec::with_capacity(1024);
     loop {
         if stream.read_buf(&mut first).await.ok()? == 0 {
@@ -284,18 +287,12 @@ async fn see_protocol(conn: &Conn, mut stream: TcpStream) -> Option<(TcpStream, 
         if first.len() >= PREFACE.len() || !PREFACE.starts_with(&first) {
             conn.head_begun(false);
             let h2 = first.starts_with(PREFACE);
-            return Some((stream, first, h2));
+            return Some(Established { stream: Stream::Plain(stream), first, h2 });
         }
     }
 }
 
-async fn serve_http(
-    worker: &Rc<Worker>,
-    conn: &Rc<Conn>,
-    stream: Stream,
-    first: Vec<u8>,
-    h2: bool,
-) -> Option<Upgraded> {
+async fn serve_http(worker: &Rc<Worker>, conn: &Rc<Conn>, Established { stream, first, h2 }: Established) {
     let io = ClientIo::new(stream, conn.clone(), first, !h2);
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, conn) = (worker.clone(), conn.clone());
@@ -304,48 +301,58 @@ async fn serve_http(
     });
     conn.h2.set(h2);
     if h2 {
-        let connection = http2::Builder::new(Local)
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(HEAD_BYTES_MAX as u32)
-            .max_send_buf_size(SEND_BUFFER_BYTES)
-            .keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20))
-            .serve_connection(io, service);
-        let mut connection = pin!(connection);
+        let mut connection = Box::pin(h2_builder().serve_connection(io, service));
         let mut told = false;
-        poll_fn(|cx| {
+        let polling = poll_fn(|cx| {
             if conn.is_leaving() && !told {
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }
             conn.remember(cx);
             connection.as_mut().poll(cx)
-        })
-        .await
-        .ok();
-        return None;
+        });
+        until_killed(conn, pin!(polling)).await;
+        return;
     }
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .half_close(false)
         .header_read_timeout(None)
         .max_buf_size(SEND_BUFFER_BYTES)
         .serve_connection(io, service);
-    let mut connection = connection;
-    let done = poll_fn(|cx| std::pin::Pin::new(&mut connection).poll(cx)).await;
+    let Some(done) = until_killed(conn, Pin::new(&mut connection)).await else { return };
     let parts = connection.into_parts();
-    if let Some(tunnel) = conn.tunnel.take() {
-        return done.is_ok().then_some((tunnel, parts.io, parts.read_buf));
+    let tunnel = conn.tunnel.take();
+    match tunnel {
+        // The tunnel is on its own: it ends by its instance, not by the limits of HTTP.
+        Some(tunnel) if done.is_ok() => {
+            let (stream, unseen) = parts.io.into_parts();
+            Box::pin(tunnel::run(tunnel, stream, [&parts.read_buf[..], &unseen].concat())).await;
+        }
+        _ => {
+            let (stream, _) = parts.io.into_parts();
+            let _ = until_killed(conn, Box::pin(end(stream, conn.linger.get())).as_mut()).await;
+        }
     }
-    let (mut stream, _) = parts.io.into_parts();
-    if stream.shutdown().await.is_ok() && conn.linger.get() {
-        linger(&mut stream).await;
-    }
-    None
 }
 
-/// Reads on for a moment: a connection closed with bytes unread is reset, and the client may lose the answer.
-async fn linger(stream: &mut Stream) {
+fn h2_builder() -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// Ends a connection. With `linger` it is read on for a moment: closed with bytes unread it would be reset, and the client
+/// may lose the answer.
+async fn end(mut stream: Stream, linger: bool) {
+    if stream.shutdown().await.is_err() || !linger {
+        return;
+    }
     let mut scratch = vec![0; 16 * 1024];
     let reading = async { while matches!(stream.read(&mut scratch).await, Ok(1..)) {} };
     let _ = tokio::time::timeout(LINGER_TIME, reading).await;

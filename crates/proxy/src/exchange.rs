@@ -70,7 +70,7 @@ impl Attempt<'_> {
     /// Tries it. `body` stays what it was if the answer is [`Exchanged::Again`].
     pub(crate) async fn run(&self, picked: Picked, body: &mut Option<RequestBody>, turn: &mut Turn) -> Exchanged {
         if self.service.config.route.h2 {
-            return self.run_h2(picked, body, turn).await;
+            return Box::pin(self.run_h2(picked, body, turn)).await;
         }
         let method = &self.asked.parts.method;
         let upgrade = self.asked.parts.headers.get(header::UPGRADE).filter(|_| self.conn.guard.borrow().undecided());
@@ -80,7 +80,8 @@ impl Attempt<'_> {
         let used = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,
-            None => match self.connect(&picked).await {
+            // Boxed, as all that is rare: the future of a request stays as long as its connection.
+            None => match Box::pin(self.connect(&picked)).await {
                 Ok(connection) => connection,
                 Err(failure) => {
                     return self.failed(&picked, failure, Safety { used, idempotent, whole: true }, turn);

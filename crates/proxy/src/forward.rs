@@ -193,7 +193,7 @@ async fn pass_on(
             continue;
         }
         let Some(picked) = picked else {
-            if let Some(answer) = hold.wait(worker, service, matches!(wish, Wish::Forced(_))).await {
+            if let Some(answer) = Box::pin(hold.wait(worker, service, matches!(wish, Wish::Forced(_)))).await {
                 return answer;
             }
             let newest = worker.local();

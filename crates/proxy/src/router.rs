@@ -147,7 +147,8 @@ impl ProxyRouter {
         crash::point("router.after-spawn");
         let give_up = Instant::now() + START_TIME;
         loop {
-            let processes = self.processes().await?;
+            // Who does not answer now may answer in a moment, or be gone.
+            let processes = self.processes().await.unwrap_or_default();
             let ours =
                 processes.iter().any(|(_, running)| running.state == State::Serving && running.pid == child.id());
             let old =
