@@ -1,12 +1,13 @@
 //! The newest entries of some types over many streams, with a journal of a million entries too.
 //!
-//! Few streams: the newest of each stream and type, merged. Many streams: the newest of each type over all streams,
+//! Few streams: the newest of each stream, merged. Many streams: the newest of each type over all streams,
 //! merged, and those of other streams passed over; with many streams asked for, those are few.
 
 use super::read::prefix_end;
 use super::row::{self, malformed, number, signed};
 use deployctl_core::journal::{Entry, ReadError};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use std::collections::BinaryHeap;
 
 /// Up to so many streams are asked one by one.
@@ -38,42 +39,42 @@ pub(super) fn newest(connection: &Connection, wanted: &Wanted) -> Result<Vec<(u6
 
 fn positions(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<u64>> {
     let streams: Vec<i64> = connection
-        .prepare_cached("SELECT id FROM streams WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) LIMIT ?3")?
+        .prepare_cached("SELECT id FROM streams WHERE name >= ?1 AND name < ?2 LIMIT ?3")?
         .query_map(params![wanted.prefix, prefix_end(&wanted.prefix), FEW + 1], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     if streams.len() <= FEW.into() { of_streams(connection, wanted, &streams) } else { of_all(connection, wanted) }
 }
 
 fn of_streams(connection: &Connection, wanted: &Wanted, streams: &[i64]) -> rusqlite::Result<Vec<u64>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT position FROM entries INDEXED BY entries_by_stream
-         WHERE stream = ?1 AND type = ?2 AND position < ?3 ORDER BY position DESC LIMIT 1",
-    )?;
-    let mut before = |stream: i64, kind: usize, position: i64| -> rusqlite::Result<_> {
-        let found: Option<i64> =
-            statement.query_row(params![stream, wanted.types[kind], position], |row| row.get(0)).optional()?;
-        Ok(found.map(|position| (position, stream, kind)))
+    let types = vec!["?"; wanted.types.len()].join(", ");
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT position, seq FROM entries INDEXED BY entries_by_stream
+         WHERE stream = ?1 AND seq < ?2 AND position < ?3 AND type IN ({types}) ORDER BY seq DESC LIMIT 1",
+    ))?;
+    let mut before = |stream: i64, seq: i64| -> rusqlite::Result<_> {
+        let numbers = [stream, seq, wanted.before].map(Value::from);
+        let values = numbers.into_iter().chain(wanted.types.iter().cloned().map(Value::from));
+        let found =
+            statement.query_row(params_from_iter(values), |row| Ok((number(row, 0)?, stream, row.get::<_, i64>(1)?)));
+        found.optional()
     };
     let mut heads = BinaryHeap::new();
     for &stream in streams {
-        for kind in 0..wanted.types.len() {
-            heads.extend(before(stream, kind, wanted.before)?);
-        }
+        heads.extend(before(stream, i64::MAX)?);
     }
     let mut positions = Vec::new();
     while positions.len() < wanted.limit
-        && let Some((position, stream, kind)) = heads.pop()
+        && let Some((position, stream, seq)) = heads.pop()
     {
-        positions.push(u64::try_from(position).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, position))?);
-        heads.extend(before(stream, kind, position)?);
+        positions.push(position);
+        heads.extend(before(stream, seq)?);
     }
     Ok(positions)
 }
 
 fn of_all(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<u64>> {
     let end = prefix_end(&wanted.prefix);
-    let mut matches = connection
-        .prepare_cached("SELECT 1 FROM streams WHERE id = ?1 AND name >= ?2 AND (?3 IS NULL OR name < ?3)")?;
+    let mut matches = connection.prepare_cached("SELECT 1 FROM streams WHERE id = ?1 AND name >= ?2 AND name < ?3")?;
     let mut statements = Vec::new();
     for _ in &wanted.types {
         statements.push(connection.prepare(

@@ -5,6 +5,7 @@ use super::write;
 use crate::entry::check_order;
 use deployctl_core::id::{Fence, OwnerId, Sha256Hex};
 use deployctl_core::journal::{Entry, Head, ReadError, Seq, Snapshot, StreamId};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 
 pub(super) fn stream(
@@ -31,34 +32,30 @@ pub(super) fn stream(
 }
 
 pub(super) fn head(connection: &Connection, stream: &StreamId) -> Result<Option<Head>, ReadError> {
-    reading(|| {
-        connection
-            .prepare_cached("SELECT seq, hash FROM streams WHERE name = ?1")?
-            .query_row([&stream.0], |row| Ok(Head { seq: Seq(number(row, 0)?), hash: digest(row, 1)? }))
-            .optional()
-    })
+    reading(|| Ok(write::head(connection, stream)?.map(|(_, head)| head)))
 }
 
 pub(super) fn streams(connection: &Connection, prefix: &str) -> Result<Vec<StreamId>, ReadError> {
     reading(|| {
         let end = prefix_end(prefix);
         connection
-            .prepare_cached("SELECT name FROM streams WHERE name >= ?1 AND (?2 IS NULL OR name < ?2) ORDER BY name")?
+            .prepare_cached("SELECT name FROM streams WHERE name >= ?1 AND name < ?2 ORDER BY name")?
             .query_map(params![prefix, end], |row| row.get(0).map(StreamId))?
             .collect()
     })
 }
 
-/// The first text after all that begin with `prefix`; none if there is no such.
-pub(super) fn prefix_end(prefix: &str) -> Option<String> {
+/// What comes after all names that begin with `prefix`: the next text, or, if there is none, a blob: for SQLite any
+/// blob is greater than any text.
+pub(super) fn prefix_end(prefix: &str) -> Value {
     let mut end: Vec<char> = prefix.chars().collect();
     while let Some(last) = end.pop() {
         if let Some(next) = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32) {
             end.push(next);
-            return Some(end.into_iter().collect());
+            return Value::Text(end.into_iter().collect());
         }
     }
-    None
+    Value::Blob(Vec::new())
 }
 
 pub(super) fn fence(connection: &Connection, stream: &StreamId) -> Result<Fence, ReadError> {
@@ -107,9 +104,9 @@ mod tests {
 
     #[test]
     fn the_end_of_a_prefix() {
-        assert_eq!(prefix_end("scope/"), Some("scope0".into()));
-        assert_eq!(prefix_end(""), None);
-        assert_eq!(prefix_end("a\u{10FFFF}"), Some("b".into()));
-        assert_eq!(prefix_end("\u{D7FF}"), Some("\u{E000}".into()));
+        assert_eq!(prefix_end("scope/"), Value::Text("scope0".into()));
+        assert_eq!(prefix_end(""), Value::Blob(vec![]));
+        assert_eq!(prefix_end("a\u{10FFFF}"), Value::Text("b".into()));
+        assert_eq!(prefix_end("\u{D7FF}"), Value::Text("\u{E000}".into()));
     }
 }

@@ -11,9 +11,7 @@ pub(super) const MIGRATIONS: &[&str] = &[V1];
 const V1: &str = "
 CREATE TABLE streams (
     id   INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    seq  INTEGER NOT NULL,          -- of its last entry
-    hash BLOB NOT NULL              -- of its last entry
+    name TEXT NOT NULL UNIQUE
 ) STRICT;
 CREATE TABLE entries (
     position INTEGER PRIMARY KEY,   -- in the order of all streams, from 1 without a gap
@@ -25,11 +23,10 @@ CREATE TABLE entries (
     type     TEXT NOT NULL,         -- as in the event
     prev     BLOB NOT NULL,
     hash     BLOB NOT NULL,
-    chain    BLOB NOT NULL,
-    UNIQUE (stream, seq)
+    chain    BLOB NOT NULL
 ) STRICT;
 CREATE INDEX entries_by_type ON entries (type, position, stream);
-CREATE INDEX entries_by_stream ON entries (stream, type, position);
+CREATE INDEX entries_by_stream ON entries (stream, seq, type);
 CREATE TABLE fences (stream TEXT PRIMARY KEY, fence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE beats (id INTEGER PRIMARY KEY, owner TEXT NOT NULL UNIQUE, beats INTEGER NOT NULL) STRICT;
 CREATE TABLE snapshots (

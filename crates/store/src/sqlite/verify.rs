@@ -4,7 +4,7 @@ use super::row::{self, digest, entry_columns, number, reading};
 use super::trouble;
 use crate::entry::{event_type, no_head};
 use deployctl_core::id::Sha256Hex;
-use deployctl_core::journal::{Entry, Head, ReadError, StreamId, Verified, chain_link, chain_start};
+use deployctl_core::journal::{Entry, Head, ReadError, Verified, chain_link, chain_start};
 use rusqlite::{Connection, Row};
 use std::collections::HashMap;
 
@@ -82,17 +82,16 @@ impl Link {
     }
 }
 
-/// The streams must stand where their entries say.
+/// Every stream must have an entry, under its own name only.
 fn check_streams(connection: &Connection, heads: &Heads) -> Result<u64, ReadError> {
-    let mut statement = connection.prepare("SELECT id, name, seq, hash FROM streams").map_err(|e| trouble::read(&e))?;
+    let mut statement = connection.prepare("SELECT id, name FROM streams").map_err(|e| trouble::read(&e))?;
     let mut rows = statement.query([]).map_err(|e| trouble::read(&e))?;
     let mut count = 0;
     while let Some(row) = rows.next().map_err(|e| trouble::read(&e))? {
-        let (id, name, seq, hash): (i64, _, _, _) =
-            reading(|| Ok((row.get(0)?, StreamId(row.get(1)?), number(row, 2)?, digest(row, 3)?)))?;
+        let (id, name): (i64, String) = reading(|| Ok((row.get(0)?, row.get(1)?)))?;
         count += 1;
-        if heads.get(&id).is_none_or(|head| head.seq.0 != seq || head.hash != hash) {
-            return Err(ReadError::Altered(format!("stream {name} does not stand where its last entry does")));
+        if !heads.contains_key(&id) {
+            return Err(ReadError::Altered(format!("stream {name} has no entry")));
         }
     }
     Ok(count)

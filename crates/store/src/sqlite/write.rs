@@ -75,13 +75,21 @@ pub(super) fn fence(connection: &Connection, stream: &StreamId) -> rusqlite::Res
     Ok(statement.query_row([&stream.0], |row| number(row, 0)).optional()?.unwrap_or(0))
 }
 
+/// A stream's id and where it stands; none if it has no entry.
+pub(super) fn head(connection: &Connection, stream: &StreamId) -> rusqlite::Result<Option<(i64, Head)>> {
+    connection
+        .prepare_cached(
+            "SELECT streams.id, entries.seq, entries.hash FROM streams JOIN entries ON entries.stream = streams.id
+             WHERE streams.name = ?1 ORDER BY entries.seq DESC LIMIT 1",
+        )?
+        .query_row([&stream.0], |row| Ok((row.get(0)?, Head { seq: Seq(number(row, 1)?), hash: digest(row, 2)? })))
+        .optional()
+}
+
 /// A stream's id, if it has one, and where it stands.
 fn stream(connection: &Connection, stream: &StreamId) -> rusqlite::Result<(Option<i64>, Head)> {
-    let mut statement = connection.prepare_cached("SELECT id, seq, hash FROM streams WHERE name = ?1")?;
-    let found = statement.query_row([&stream.0], |row| {
-        Ok((Some(row.get(0)?), Head { seq: Seq(number(row, 1)?), hash: digest(row, 2)? }))
-    });
-    Ok(found.optional()?.unwrap_or_else(|| (None, no_head(stream))))
+    let found = head(connection, stream)?.map(|(id, head)| (Some(id), head));
+    Ok(found.unwrap_or_else(|| (None, no_head(stream))))
 }
 
 /// The end of the chain over all entries.
@@ -112,17 +120,9 @@ fn write_stream(
     let entries = write.entries_after(&head);
     let Some((last, _)) = entries.last() else { return Ok(head) };
     let head = Head { seq: last.seq, hash: last.hash.clone() };
-    let (seq, hash) = (signed(head.seq.0), bytes(&head.hash));
     let id = match id {
-        Some(id) => {
-            connection
-                .prepare_cached("UPDATE streams SET seq = ?2, hash = ?3 WHERE id = ?1")?
-                .execute(params![id, seq, hash])?;
-            id
-        }
-        None => connection
-            .prepare_cached("INSERT INTO streams (name, seq, hash) VALUES (?1, ?2, ?3)")?
-            .insert(params![write.stream.0, seq, hash])?,
+        Some(id) => id,
+        None => connection.prepare_cached("INSERT INTO streams (name) VALUES (?1)")?.insert([&write.stream.0])?,
     };
     let mut insert = connection.prepare_cached(
         "INSERT INTO entries (position, stream, seq, at, actor, event, type, prev, hash, chain)
