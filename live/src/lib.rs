@@ -13,13 +13,17 @@
 //! ```
 
 mod arrivals;
+pub mod bench;
 mod held;
 mod histogram;
 mod http1;
 mod http2;
 mod load;
+pub mod lost;
+mod machine;
 mod outcome;
 mod report;
+pub mod stage;
 mod tally;
 mod versions;
 mod websocket;

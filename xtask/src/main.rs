@@ -1,5 +1,6 @@
 //! Chores of the repository, run as `cargo xtask NAME`.
 
+mod proof;
 mod tidy;
 
 use std::path::Path;
@@ -9,8 +10,10 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::run(root),
+        Some("lost") => proof::run(root, "lost", "lost-requests.md"),
+        Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
-            eprintln!("cargo xtask {}: there is no such chore; there is: tidy", other.unwrap_or(""));
+            eprintln!("cargo xtask {}: there is no such chore; there are: tidy, lost, bench", other.unwrap_or(""));
             ExitCode::from(2)
         }
     }

@@ -1,0 +1,142 @@
+//! `deployctl-proof lost`: shows that no request is lost, or which ones are. Exits 1 then. `deployctl-proof bench`: how fast
+//! deployctl is. `cargo xtask lost` and `cargo xtask bench` build what they need and run them.
+
+use clap::{Parser, Subcommand};
+use deployctl_live::{bench, lost};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Proofs about deployctl as it runs on this machine.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// No lost request, whatever is deployed.
+    Lost(Lost),
+    /// How fast it is, beside others.
+    Bench(Bench),
+}
+
+#[derive(clap::Args)]
+struct Bench {
+    /// The binary of deployctl; the examples of the store lie in `examples` beside it.
+    #[arg(long)]
+    binary: PathBuf,
+    /// The folder of the example, prepared.
+    #[arg(long)]
+    example: PathBuf,
+    /// How often each measurement is repeated.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long one run of a load generator takes.
+    #[arg(long, default_value_t = 3)]
+    seconds: u32,
+    /// Past deployments in the journal when `status` is timed.
+    #[arg(long, default_value_t = 100_000)]
+    past: u32,
+    /// Only these parts: plane, deploys, control.
+    #[arg(long)]
+    part: Vec<String>,
+    /// The page to write.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Lost {
+    /// The binary of deployctl.
+    #[arg(long)]
+    binary: PathBuf,
+    /// The folder of the example, prepared.
+    #[arg(long)]
+    example: PathBuf,
+    /// Deployments, over all lanes.
+    #[arg(long, default_value_t = 500)]
+    deployments: u32,
+    /// Only so many of them, with as many kills and upgrades less.
+    #[arg(long)]
+    sample: Option<u32>,
+    /// What the choice of deployments depends on.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Requests a second, in all.
+    #[arg(long, default_value_t = 2_100)]
+    rate: u32,
+    /// How often the engine is killed.
+    #[arg(long, default_value_t = 50)]
+    kills: u32,
+    /// How often the proxy is upgraded.
+    #[arg(long, default_value_t = 50)]
+    upgrades: u32,
+    /// Begin no deployment after so many seconds.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// How long the slow answers take, in milliseconds.
+    #[arg(long, default_value_t = 5_000)]
+    slow: u64,
+    /// The page to write.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let done = match Args::parse().what {
+        What::Lost(args) => prove(args),
+        What::Bench(args) => measure(args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn prove(args: Lost) -> Result<bool, String> {
+    let deployments = args.sample.unwrap_or(args.deployments).min(args.deployments);
+    let part = |all: u32| (u64::from(all) * u64::from(deployments)).div_ceil(u64::from(args.deployments.max(1))) as u32;
+    let options = lost::Options {
+        deployments,
+        seed: args.seed,
+        rate: args.rate,
+        kills: part(args.kills),
+        upgrades: part(args.upgrades),
+        time: args.seconds.map(Duration::from_secs),
+        slow: Duration::from_millis(args.slow),
+        tell: true,
+        binary: args.binary,
+        example: args.example,
+    };
+    let findings = lost::run(&options)?;
+    println!("{}", lost::summary(&findings));
+    if let Some(path) = &args.out {
+        lost::write(path, &options, &findings).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(findings.failed() == 0 && findings.unexpected().is_empty())
+}
+
+fn measure(args: Bench) -> Result<bool, String> {
+    let store_examples = args.binary.parent().map(|folder| folder.join("examples")).unwrap_or_default();
+    let options = bench::Options {
+        binary: args.binary,
+        example: args.example,
+        store_examples,
+        rounds: args.rounds.max(1),
+        seconds: args.seconds.max(1),
+        past: args.past,
+        parts: args.part,
+    };
+    let sections = bench::run(&options)?;
+    println!("{}", bench::text(&sections));
+    if let Some(path) = &args.out {
+        bench::write(path, &options, &sections).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,127 @@
+//! What the proof found, as a table and as a page.
+
+use super::{Action, Findings, Options};
+use crate::{Kind, KindReport, machine};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// The tables, in Markdown.
+pub fn summary(findings: &Findings) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{} deployments, {} kills of the engine, {} proxy upgrades, {} requests in {:.0} s; **{} lost**.\n",
+        findings.steps.len(),
+        findings.kills,
+        findings.upgrades,
+        findings.sent(),
+        findings.took.as_secs_f64(),
+        findings.failed()
+    );
+    requests(&mut text, findings);
+    deployments(&mut text, findings);
+    for (name, report) in &findings.reports {
+        for loss in report.losses.iter().take(20) {
+            let _ = writeln!(text, "- lost ({name}): {:?} {:?}: {}", loss.kind, loss.loss, loss.detail);
+        }
+    }
+    for step in findings.unexpected() {
+        let _ = writeln!(text, "- {}", step.line());
+    }
+    text
+}
+
+fn requests(text: &mut String, findings: &Findings) {
+    text.push_str(
+        "| requests | sent | answered | lost | no connection | p50 ms | p99 ms | longest ms | closed between |\n\
+         |---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+    );
+    for (name, report) in &findings.reports {
+        let _ = writeln!(
+            text,
+            "| **{name}**: {:.0} a second | {} | {} | {} | {} | | | | |",
+            report.sent as f64 * 1e3 / report.duration_ms.max(1.0),
+            report.sent,
+            report.answered,
+            report.lost,
+            report.unconnected
+        );
+        for (kind, seen) in &report.kinds {
+            row(text, *kind, seen);
+        }
+    }
+    let skipped: u64 = findings.reports.iter().map(|(_, report)| report.skipped).sum();
+    let behind = findings.reports.iter().map(|(_, report)| report.behind_ms_max).fold(0.0, f64::max);
+    let _ =
+        writeln!(text, "\nThe load skipped {skipped} requests and was at most {behind:.0} ms behind its schedule.\n");
+}
+
+fn row(text: &mut String, kind: Kind, seen: &KindReport) {
+    let what = match kind {
+        Kind::Kept => "HTTP/1.1, kept-alive connections",
+        Kind::Fresh => "HTTP/1.1, a connection each",
+        Kind::Upload => "HTTP/1.1, uploads",
+        Kind::H2 => "HTTP/2",
+        Kind::Slow => "slow answers",
+        Kind::Stream => "streams",
+        Kind::Websocket => "WebSockets",
+    };
+    let lost: u64 = seen.lost.values().sum();
+    let unconnected = seen.lost.get(&crate::Loss::Unconnected).copied().unwrap_or(0);
+    let latency = &seen.latency;
+    let _ = writeln!(
+        text,
+        "| {what} | {} | {} | {} | {unconnected} | {:.1} | {:.1} | {:.0} | {} |",
+        seen.sent,
+        seen.answered,
+        lost - unconnected,
+        latency.p50_ms,
+        latency.p99_ms,
+        latency.max_ms,
+        seen.closed_between
+    );
+}
+
+fn deployments(text: &mut String, findings: &Findings) {
+    let mut by_kind: BTreeMap<(&str, Action), Vec<Duration>> = BTreeMap::new();
+    for step in &findings.steps {
+        by_kind.entry((step.strategy, step.action)).or_default().push(step.took);
+    }
+    text.push_str("| strategy | deployment | number | median s | longest s |\n|---|---|--:|--:|--:|\n");
+    for ((strategy, action), mut took) in by_kind {
+        took.sort();
+        let seconds = |span: Option<&Duration>| span.map_or(0.0, Duration::as_secs_f64);
+        let (median, longest) = (seconds(took.get(took.len() / 2)), seconds(took.last()));
+        let _ = writeln!(text, "| {strategy} | {action} | {} | {median:.1} | {longest:.1} |", took.len());
+    }
+    let unseen = findings.steps.iter().filter(|step| step.unseen).count();
+    let wrong = findings.unexpected().len();
+    let _ = writeln!(
+        text,
+        "\n{unseen} clients were cut off by a kill or a hand-over; {wrong} deployments ended otherwise than they should.\n"
+    );
+}
+
+/// Writes the page.
+pub fn write(path: &Path, options: &Options, findings: &Findings) -> std::io::Result<()> {
+    let text = format!(
+        "# No lost request\n\n\
+         Written by `cargo xtask lost --deployments {} --seed {}`, on {}.\n\n\
+         The example's API runs in four environments under one engine and one proxy, each with an open-loop load of its\n\
+         own that never sends a request twice: about {} requests a second in all, over kept-alive and fresh connections,\n\
+         HTTP/1.1, HTTP/2 with and without TLS, with WebSockets, streams and {} ms long answers always in flight. In each,\n\
+         one deployment follows another: rolling, blue-green and canary chosen by the seed, to the newer and the older\n\
+         version, by `rollback`, and to a version that never becomes healthy; in the last one `recreate`, whose requests\n\
+         wait in the queue. Meanwhile the engine is killed with SIGKILL, and builds of other bytes take over, which\n\
+         replace the proxy by handing its listening sockets on. *Lost* is what `live/src/outcome.rs` says.\n\n{}",
+        options.deployments,
+        options.seed,
+        machine::describe(),
+        options.rate,
+        options.slow.as_millis(),
+        summary(findings)
+    );
+    std::fs::write(path, text.trim_end().to_owned() + "\n")
+}
