@@ -1,0 +1,3 @@
+//! The decisions, tried in a simulated world against everything that goes wrong.
+
+mod simulation;
