@@ -247,6 +247,13 @@ async fn tell(folder: &RunFolder, grace: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells the shim once more to stop: the engine that wrote the order down may have died before it told the shim, or while
+/// it waited for it.
+pub(crate) async fn order_again(tracked: Arc<Tracked>, grace: Duration) {
+    let _ = tell(&tracked.folder, grace).await;
+    overdue(tracked, grace + OVERDUE).await;
+}
+
 /// A shim that hangs, or was stopped by a signal, is killed; its minder starts another one, which ends the instance.
 async fn overdue(tracked: Arc<Tracked>, span: Duration) {
     tokio::time::sleep(span).await;

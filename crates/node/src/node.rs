@@ -175,7 +175,11 @@ impl Inner {
             tracked.update(|view| view.gone = true);
             self.instances().insert(tracked.id.clone(), Entry { tracked, minder: None });
         } else {
-            self.mind(tracked, None);
+            self.mind(Arc::clone(&tracked), None);
+            let ordered = tracked.view().stopping;
+            if let Some(grace) = ordered {
+                tokio::spawn(crate::instances::order_again(tracked, grace));
+            }
         }
         Ok(())
     }

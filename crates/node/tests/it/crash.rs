@@ -99,8 +99,7 @@ async fn the_engine_killed_while_it_starts_or_stops_an_instance() {
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{point} was not reached");
         let node = world.node();
         if point == "node.stop-written" {
-            // Told nobody yet, but it was written: the next engine says it again.
-            node.stop(&spec.scope, &spec.id, Span::secs(5), FENCE).await.unwrap();
+            // Told nobody yet, but it was written: the next engine says it again, unasked.
             until_gone(&node, &spec).await;
             settled(&world, 0, 0).await;
         } else {
