@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// Without a command: what runs here, since when, by whom, and the command that undoes the last deployment.
 #[derive(Parser)]
-#[command(name = "deployctl", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "deployctl", bin_name = "deployctl", version, max_term_width = 100, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -114,6 +114,20 @@ pub(crate) enum Command {
     },
     /// The engine for a team (not built yet).
     Serve,
+}
+
+impl Command {
+    /// Whether it is to write JSON lines as it goes.
+    pub(crate) fn json_log(&self) -> bool {
+        match self {
+            Self::Deploy(args) => args.waiting.json_log,
+            Self::Rollback(args) => args.waiting.json_log,
+            Self::Promote(args) => args.waiting.json_log,
+            Self::Restart(args) | Self::Down(args) => args.waiting.json_log,
+            Self::Attach(args) => args.json_log,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Args)]

@@ -39,10 +39,31 @@ impl Failure {
                 }
                 crate::output::err(&text);
             }
-            Self::Spec(diagnostics) => crate::output::err(diagnostics.render(colour).trim_end()),
+            Self::Spec(diagnostics) => print_spec(diagnostics, colour),
             Self::Said(_) => {}
         }
     }
+}
+
+/// Each with its line of the file where there is one; at last, in one line, the first of them.
+fn print_spec(diagnostics: &Diagnostics, colour: bool) {
+    let shown = diagnostics.0.iter().any(|d| d.location.is_some()) || diagnostics.0.len() > 1;
+    if shown {
+        crate::output::err(diagnostics.render(colour).trim_end());
+    }
+    let Some(first) = diagnostics.0.first() else { return };
+    let place = first.location.as_ref().map(|at| format!("{}:{}:{}: ", at.file, at.line, at.column));
+    let mut message = format!("{}{}", place.unwrap_or_default(), first.message);
+    match diagnostics.errors() {
+        0 | 1 => {}
+        errors => message.push_str(&format!(", and {} more", errors - 1)),
+    }
+    let hint = match &first.help {
+        Some(help) if !shown => format!("{}; nothing was changed", help.replace('\n', " ")),
+        _ => "correct the specification; nothing was changed".into(),
+    };
+    let refused = Refused::new(RefusedKind::Usage, first.code.as_str(), message).hint(hint);
+    Failure::Refused(refused).print(colour);
 }
 
 impl From<Refused> for Failure {

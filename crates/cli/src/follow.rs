@@ -1,7 +1,7 @@
 //! Following a deployment until its verdict, through a lost engine and Ctrl-C.
 
 use crate::args::{Output, Waiting};
-use crate::command::Context;
+use crate::command::{Context, Stage};
 use crate::fail::Failure;
 use crate::output::live::Progress;
 use crate::output::{err, json, log, out};
@@ -14,7 +14,6 @@ use deployctl_core::view;
 use deployctl_sys::crash;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// A deployment's end, as a command's.
 pub(crate) async fn answer(context: &Context, answer: Answer, waiting: &Waiting) -> Result<(), Failure> {
@@ -46,31 +45,12 @@ pub(crate) async fn answer(context: &Context, answer: Answer, waiting: &Waiting)
 /// Shows a deployment until it ends and says its verdict.
 pub(crate) async fn to_the_end(context: &Context, id: &DeploymentId, json_log: bool) -> Result<(), Failure> {
     let mut progress = Progress::new(json_log);
-    let view = watch(context, id, &mut progress).await;
+    context.stands(Stage::Follows(id.clone()));
+    let view = views(context, id, &mut progress).await;
+    context.stands(Stage::Before);
     progress.finish();
     let view = view?;
     verdict(context, &view, json_log)
-}
-
-async fn watch(context: &Context, id: &DeploymentId, progress: &mut Progress) -> Result<view::Deployment, Failure> {
-    let mut interrupt = signal(SignalKind::interrupt()).ok();
-    let interrupted = async {
-        match &mut interrupt {
-            Some(interrupt) => {
-                interrupt.recv().await;
-            }
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        view = views(context, id, progress) => view,
-        () = interrupted => {
-            err(&format!(
-                "\ninterrupted: deployment {id} goes on without you\n  next: deployctl attach {id}   to follow it again\n        deployctl cancel {id}   to stop it and turn it back"
-            ));
-            Err(Failure::Said(130))
-        }
-    }
 }
 
 async fn views(context: &Context, id: &DeploymentId, progress: &mut Progress) -> Result<view::Deployment, Failure> {
@@ -156,9 +136,11 @@ where
     let mut told = false;
     loop {
         let client = context.engine().await?;
+        context.stands(Stage::Asked);
         crash::point("client.asks");
         let answer = ask(client).await;
         crash::point("client.answered");
+        context.stands(Stage::Before);
         match answer {
             Err(refused) if refused.blocked_by.is_some() && Instant::now() < end => {
                 if !told {

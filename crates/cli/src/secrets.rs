@@ -43,8 +43,7 @@ impl<'a> Reader<'a> {
             }
             Some(("file", path)) => {
                 let path = self.dir.join(path);
-                let file = std::fs::File::open(&path).map_err(|e| missing(format!("{}: {e}", path.display())))?;
-                bounded(file).map_err(|e| missing(format!("{}: {e}", path.display())))
+                std::fs::File::open(path).and_then(bounded).map_err(|e| missing(e.to_string()))
             }
             Some(("stdin", "")) => {
                 let input = std::io::stdin();

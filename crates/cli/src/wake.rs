@@ -21,6 +21,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// Where an engine says which process it is.
 const PID_FILE: &str = "engine.pid";
 
+/// Which build asked last for an engine of its own.
+const SUCCESSOR: &str = "engine.successor";
+
 /// A connection to the engine of `state`, which is started if need be. One of another build hands over to ours first.
 pub(crate) async fn engine(state: &Path) -> Result<Client, crate::fail::Failure> {
     reach(state, true).await
@@ -35,16 +38,21 @@ async fn reach(state: &Path, ours: bool) -> Result<Client, crate::fail::Failure>
     state::prepare(state)?;
     let (build, copy) = binary::copy_of_self(state).map_err(|e| no_engine(&e.to_string()))?;
     let end = Instant::now() + PATIENCE;
-    let mut asked = false;
+    let mut asked = None;
     loop {
         match hello(state).await {
             Greeting::Here(client, hello) if hello.build == build || (!ours && hello.api == API) => return Ok(client),
-            Greeting::Here(mut client, _) if !asked => {
-                asked = client.post::<Hello>(paths::HANDOVER, &()).await.is_ok();
+            Greeting::Here(mut client, hello) if asked != Some(hello.pid) => {
+                // Whoever only watches leaves the start to us for a while.
+                let _ = std::fs::write(state.join(SUCCESSOR), build.as_str());
+                if client.post::<Hello>(paths::HANDOVER, &()).await.is_ok() {
+                    asked = Some(hello.pid);
+                }
                 continue;
             }
             Greeting::Here(..) => {}
             Greeting::Silent => take_over(state),
+            Greeting::Nobody if !ours && is_awaited(state, build.as_str()) => {}
             Greeting::Nobody => {
                 if let Some(refused) = start(state, &copy).await? {
                     return Err(refused.into());
@@ -56,6 +64,13 @@ async fn reach(state: &Path, ours: bool) -> Result<Client, crate::fail::Failure>
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
+}
+
+/// Whether a command of another build asked for its own engine a moment ago.
+fn is_awaited(state: &Path, build: &str) -> bool {
+    let path = state.join(SUCCESSOR);
+    let age = std::fs::metadata(&path).and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age < SILENCE) && std::fs::read_to_string(&path).is_ok_and(|other| other != build)
 }
 
 /// Who is at the socket.

@@ -1,5 +1,6 @@
 //! The driver port: make one desired state true, and say what is true now.
 
+use crate::config::AppConfig;
 use crate::desired::{Desired, JobGate, Waypoint};
 use crate::fault::Fault;
 use crate::id::{Fence, JobId, Revision, Scope};
@@ -77,6 +78,11 @@ pub trait Driver: Send + Sync {
     async fn changed(&self, scope: &Scope);
     /// One bounded step towards a waypoint. Safe to repeat, from any state.
     async fn converge(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault>;
+    /// Whether the machine can give what a release wants for itself alone, such as addresses to listen on; a conflict
+    /// that names the owner if somebody else has it. Asked before anything is changed; changes nothing.
+    async fn claim(&self, _scope: &Scope, _config: &AppConfig) -> Result<(), Fault> {
+        Ok(())
+    }
     /// Late values for a leg that starts now.
     async fn bind(&self, scope: &Scope, to: &Desired) -> Result<Binding, Fault>;
     /// Starts a job or finds the one that was started under this id, and says how it is.

@@ -129,6 +129,11 @@ pub trait Router: Send + Sync {
     /// Publishes `table`, durably, and returns when **every** data plane process works by it (starting one if none runs).
     /// Refused as a conflict if `table.generation` is not exactly one above the published one or its fence is lower.
     async fn publish(&self, table: RouteTable) -> Result<(), Fault>;
+    /// Whether the data plane listens on an address already, or could: a conflict that names the owner if another
+    /// process has it. Changes nothing.
+    async fn can_listen(&self, _address: &str) -> Result<(), Fault> {
+        Ok(())
+    }
     /// What goes on.
     async fn traffic(&self) -> Result<Traffic, Fault>;
     /// Returns when in-flight counts may have reached zero or health may have changed. Cancel-safe.

@@ -13,6 +13,7 @@ mod prepare;
 mod progress;
 mod query;
 mod rollback;
+mod saved;
 mod simple;
 mod steer;
 mod walk;

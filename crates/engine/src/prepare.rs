@@ -2,14 +2,14 @@
 
 use crate::Engine;
 use crate::ledger::json;
-use crate::open::stale;
+use crate::saved::signed_bytes;
 use deployctl_core::ask::{Answer, Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::{AppConfig, Artifact};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{EnvName, Scope, Sha256Hex};
 use deployctl_core::instance::SecretValues;
 use deployctl_core::journal::{NewEntry, Seq, Write};
-use deployctl_core::plan::{Action, PLAN_FORMAT, Plan};
+use deployctl_core::plan::{Action, Plan};
 use deployctl_core::planner::{self, Place, Wish};
 use deployctl_core::release::Release;
 use deployctl_core::scope::State;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub(crate) struct Prepared {
     pub(crate) plan: Option<Plan>,
     pub(crate) releases: Vec<Release>,
-    learned: Vec<Write>,
+    pub(crate) learned: Vec<Write>,
 }
 
 /// A scope's state with what the planner needs of it, owned.
@@ -73,19 +73,14 @@ impl Engine {
     }
 
     async fn prepare(&self, ask: &Deploy) -> Result<Prepared, Refused> {
-        if ask.approvals > 0 {
-            let message =
-                format!("this environment wants {} approvals, and there is no server to give them to", ask.approvals);
-            return Err(Refused::new(RefusedKind::Denied, "approval-needed", message).hint(
-                "nothing was changed; approvals need `deployctl serve`, or take `approvals` out of the environment",
-            ));
-        }
+        approved(ask)?;
         let (mut releases, mut learned, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for leg in &ask.legs {
             if let Some(why) = planner::refusal(&leg.config, self.ports.driver.capabilities()) {
                 let message = format!("{}: {why}", leg.scope.app);
                 return Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message));
             }
+            self.ports.driver.claim(&leg.scope, &leg.config).await?;
             releases.push(self.release(leg, &mut learned).await?);
             known.push(self.known(&leg.scope).await?);
         }
@@ -114,7 +109,7 @@ impl Engine {
         Ok(Prepared { plan, releases, learned })
     }
 
-    async fn release(&self, leg: &DeployLeg, learned: &mut Vec<Write>) -> Result<Release, Refused> {
+    pub(crate) async fn release(&self, leg: &DeployLeg, learned: &mut Vec<Write>) -> Result<Release, Refused> {
         let (artifact, built_here) = match &leg.artifact {
             None if leg.built_here => (None, true),
             None => self.known_artifact(leg).await?,
@@ -212,7 +207,12 @@ impl Engine {
     }
 
     /// `after:` of an environment holds for the artifact, whatever its version is called.
-    async fn check_after(&self, after: Option<&EnvName>, leg: &DeployLeg, release: &Release) -> Result<(), Refused> {
+    pub(crate) async fn check_after(
+        &self,
+        after: Option<&EnvName>,
+        leg: &DeployLeg,
+        release: &Release,
+    ) -> Result<(), Refused> {
         let Some(after) = after else { return Ok(()) };
         let wanted = release.artifact.as_ref().map(|a| &a.sha256);
         let passed = self.ledger.known_scopes().into_iter().any(|(scope, fold)| {
@@ -233,7 +233,7 @@ impl Engine {
             .hint(format!("nothing was changed; deploy it to {after} first: deployctl deploy --env {after} --app {app} --version {version}")))
     }
 
-    fn is_migrated(&self, scope: &Scope, release: &Release) -> bool {
+    pub(crate) fn is_migrated(&self, scope: &Scope, release: &Release) -> bool {
         let Some(_) = &release.config.migrate else { return true };
         let same_place =
             |s: &Scope| s.project == scope.project && s.environment == scope.environment && s.app == scope.app;
@@ -290,55 +290,16 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// A saved plan, exactly. Staleness is looked at first, then the signature.
-    async fn saved(&self, ask: &Deploy, text: &str) -> Result<Prepared, Refused> {
-        let saved: SavedPlan = serde_json::from_str(text).map_err(|e| altered(&format!("it cannot be read: {e}")))?;
-        if saved.plan.format != PLAN_FORMAT {
-            return Err(altered("it is of another form than this build writes"));
-        }
-        for leg in &saved.plan.legs {
-            let fold = self.ledger.scope(&leg.scope).await?;
-            let basis = saved.plan.basis.iter().find(|basis| basis.stream == leg.scope.stream());
-            if basis.is_some_and(|basis| basis.seq < fold.seq) {
-                return Err(stale(&leg.scope));
-            }
-        }
-        if !self.ports.vault.is_ours(&signed_bytes(&saved), &saved.signature) {
-            return Err(altered("its signature does not fit"));
-        }
-        let mut learned = Vec::new();
-        for release in &saved.releases {
-            let Some(leg) =
-                ask.legs.iter().find(|leg| leg.scope.app == release.app && leg.scope.region == release.region)
-            else {
-                let message =
-                    format!("the plan is for {} in {}, not for what was asked", release.app, release.environment);
-                return Err(Refused::new(RefusedKind::Usage, "plan-other", message));
-            };
-            let now = self.release(leg, &mut learned).await?;
-            if now != *release {
-                let message = format!("the plan is stale: {} would not be the same release now", release.app);
-                return Err(Refused::new(RefusedKind::Conflict, "plan-stale", message)
-                    .hint("nothing was changed; make a new plan with `deployctl plan`"));
-            }
-        }
-        Ok(Prepared { plan: Some(saved.plan), releases: saved.releases, learned })
-    }
 }
 
-fn signed_bytes(saved: &SavedPlan) -> Vec<u8> {
-    let mut bytes = json(&saved.plan).into_bytes();
-    for release in &saved.releases {
-        bytes.push(b'\n');
-        bytes.extend(release.bytes());
+/// Refuses what somebody must approve: there is nobody to ask.
+pub(crate) fn approved(ask: &Deploy) -> Result<(), Refused> {
+    if ask.approvals == 0 {
+        return Ok(());
     }
-    bytes
-}
-
-fn altered(why: &str) -> Refused {
-    Refused::new(RefusedKind::Usage, "plan-altered", format!("the plan file was altered or is of another state: {why}"))
-        .hint("nothing was changed; make a new plan with `deployctl plan`")
+    let message = format!("this environment wants {} approvals, and there is no server to give them to", ask.approvals);
+    Err(Refused::new(RefusedKind::Denied, "approval-needed", message)
+        .hint("nothing was changed; approvals need `deployctl serve`, or take `approvals` out of the environment"))
 }
 
 fn other_bytes(leg: &DeployLeg, known: &Artifact, found: &Artifact) -> Refused {

@@ -111,7 +111,7 @@ impl Engine {
 
     /// The newest entries of all streams, for an audit.
     pub async fn audit(&self, limit: usize) -> Result<Vec<Entry>, Refused> {
-        let newest = self.ports.journal.newest("", &[], None, limit).await?;
+        let newest = self.ports.journal.newest("", TYPES, None, limit).await?;
         Ok(newest.into_iter().map(|(_, entry)| entry).collect())
     }
 
@@ -230,6 +230,25 @@ impl Engine {
         Ok(all.map(|line| line.map_err(Refused::from)).boxed())
     }
 }
+
+/// Every type of event that a journal has.
+const TYPES: &[&str] = &[
+    "opened",
+    "taken",
+    "leg_started",
+    "job_started",
+    "job_ended",
+    "hold_started",
+    "reached",
+    "turned_back",
+    "paused",
+    "resumed",
+    "migrated",
+    "unmigrated",
+    "closed",
+    "maintenance",
+    "version_known",
+];
 
 fn prefix(place: &Selection) -> String {
     let mut prefix = "scope/".to_owned();

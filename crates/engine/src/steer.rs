@@ -23,14 +23,14 @@ impl Engine {
             };
             let event = command(state, what, &by.actor, self.ports.clock.now()).map_err(refused)?;
             if let Event::Closed(closed) = &event {
-                self.end_jobs(state).await;
+                self.end_jobs(state).await?;
                 match self.close(&fold, closed).await {
                     Err(AppendError::Conflict { .. }) => continue,
                     done => return Ok(done?),
                 }
             }
             if matches!(event, Event::TurnedBack { .. }) {
-                self.end_jobs(state).await;
+                self.end_jobs(state).await?;
             }
             let entries = Entries {
                 deployment: Some((id.clone(), fold.seq, vec![event])),

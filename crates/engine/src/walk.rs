@@ -143,7 +143,7 @@ impl Engine {
         events: Vec<Event>,
     ) -> Result<(), AppendError> {
         if events.iter().any(|e| matches!(e, Event::TurnedBack { .. } | Event::Closed(_))) {
-            self.end_jobs(state).await;
+            self.end_jobs(state).await.map_err(|fault| AppendError::Failed(fault.to_string()))?;
         }
         if let Some(closed) = events.iter().find_map(|e| if let Event::Closed(c) = e { Some(c) } else { None }) {
             return self.close(fold, closed).await;
@@ -197,15 +197,17 @@ impl Engine {
     }
 
     /// Jobs that run are ended before anything is turned back: a migration must not go on beside its undoing.
-    pub(crate) async fn end_jobs(&self, state: &Deployment) {
-        for (leg, here) in state.plan.legs.iter().zip(&state.legs) {
+    pub(crate) async fn end_jobs(&self, state: &Deployment) -> Result<(), Fault> {
+        for (index, (leg, here)) in state.plan.legs.iter().zip(&state.legs).enumerate() {
             for run in here.jobs.iter().filter(|run| run.ended.is_none()) {
-                let way = Way { binding: here.binding.clone().unwrap_or_default(), ..Way::default() };
-                if let Err(fault) = self.ports.driver.kill_job(&leg.scope, &run.job, &way).await {
-                    self.note(&state.plan.id, &format!("the {} could not be ended: {fault}", run.gate.what));
-                }
+                let way = self.way(state, index).await?;
+                self.ports.driver.kill_job(&leg.scope, &run.job, &way).await.map_err(|fault| Fault {
+                    message: format!("the {} could not be ended: {}", run.gate.what, fault.message),
+                    ..fault
+                })?;
             }
         }
+        Ok(())
     }
 
     /// Another engine took over: this one lets go without another word.

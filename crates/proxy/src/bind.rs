@@ -8,6 +8,7 @@ use deployctl_sys::{ports, process};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// Connections that may wait to be taken.
@@ -33,14 +34,24 @@ pub(crate) fn bound(listener: &Listener, known: &[Arc<Bound>]) -> Result<Arc<Bou
     Ok(Arc::new(Bound::new(key, tls, at, socket)))
 }
 
+/// Whether `at` can be bound now; if not, why and by whom.
+pub(crate) fn could(at: SocketAddr) -> Result<(), Fault> {
+    socket(at).map(drop).map_err(|error| fault(at, &error))
+}
+
 fn bind(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(at)?;
+    net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn socket(at: SocketAddr) -> io::Result<OwnedFd> {
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     net::bind(&socket, &at)?;
-    net::listen(&socket, BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn fault(at: SocketAddr, error: &io::Error) -> Fault {

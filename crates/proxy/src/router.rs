@@ -19,7 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a process may take for an answer.
+/// How long a process may take for an answer; one that says nothing for three times that is ended.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How long a process may take to serve after its start.
 const START_TIME: Duration = Duration::from_secs(15);
@@ -123,8 +123,7 @@ impl ProxyRouter {
             ..Fault::platform(format!("looking for the data plane: {e}"))
         })?;
         let asked = join_all(clients.into_iter().map(|mut client| async move {
-            let answer = client.ask(Op::Hello, ANSWER_TIME).await?;
-            Ok::<_, Fault>(answer.and_then(|answer| answer.hello).map(|running| (client, running)))
+            Ok::<_, Fault>(client.hello(ANSWER_TIME).await?.map(|running| (client, running)))
         }));
         asked.await.into_iter().filter_map(Result::transpose).collect()
     }
@@ -266,6 +265,11 @@ impl Router for ProxyRouter {
         }
         crash::point("router.after-load");
         Ok(())
+    }
+
+    async fn can_listen(&self, address: &str) -> Result<(), Fault> {
+        let at = crate::table::address(address).map_err(|why| Fault::refused(FaultKind::Spec, why))?;
+        crate::bind::could(at)
     }
 
     async fn traffic(&self) -> Result<Traffic, Fault> {

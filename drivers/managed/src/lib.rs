@@ -8,7 +8,7 @@ mod converge;
 mod routing;
 
 use async_trait::async_trait;
-use deployctl_core::config::{Command, Smoke, Strategy};
+use deployctl_core::config::{AppConfig, Command, Smoke, Strategy};
 use deployctl_core::desired::{Desired, FULL, JobGate, JobKind, Waypoint};
 use deployctl_core::driver::{Capabilities, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
@@ -111,6 +111,10 @@ impl Driver for Managed {
 
     async fn converge(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault> {
         self.step(scope, to, way).await
+    }
+
+    async fn claim(&self, scope: &Scope, config: &AppConfig) -> Result<(), Fault> {
+        self.claim_listeners(scope, config).await
     }
 
     async fn bind(&self, scope: &Scope, to: &Desired) -> Result<Binding, Fault> {

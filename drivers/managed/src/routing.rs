@@ -1,7 +1,7 @@
 //! What the data plane should know of a scope, and its publication.
 
 use crate::Managed;
-use deployctl_core::config::Check;
+use deployctl_core::config::{AppConfig, Check, Listen};
 use deployctl_core::desired::Waypoint;
 use deployctl_core::driver::Way;
 use deployctl_core::fault::{Fault, FaultKind};
@@ -69,17 +69,41 @@ impl Managed {
             return Ok(false);
         }
         let _one = self.publishing.lock().await;
-        let mut table = self.router.table().await?;
-        table.services.retain(|service| service.scope != *scope);
-        if let Some(service) = wanted {
-            add_listeners(&mut table, scope, &service)?;
-            table.services.push(service);
+        let before = self.router.table().await?;
+        let mut lost = BTreeSet::new();
+        loop {
+            let mut table = before.clone();
+            table.services.retain(|service| service.scope != *scope);
+            let mut chosen = None;
+            if let Some(service) = wanted.clone() {
+                chosen = add_listeners(&mut table, scope, &service, &lost)?;
+                table.services.push(service);
+            }
+            drop_unused_listeners(&mut table);
+            table.generation += 1;
+            table.fence = table.fence.max(way.fence);
+            match (self.router.publish(table).await, chosen) {
+                (Ok(()), _) => return Ok(true),
+                // Free when it was chosen, taken a moment later: any other is as good.
+                (Err(fault), Some(chosen)) if fault.kind == FaultKind::Conflict && fault.message.contains(&chosen) => {
+                    lost.insert(chosen);
+                }
+                (Err(fault), _) => return Err(fault),
+            }
         }
-        drop_unused_listeners(&mut table);
-        table.generation += 1;
-        table.fence = table.fence.max(way.fence);
-        self.router.publish(table).await?;
-        Ok(true)
+    }
+
+    /// Refuses a release whose addresses somebody else has, before anything is changed.
+    pub(crate) async fn claim_listeners(&self, scope: &Scope, config: &AppConfig) -> Result<(), Fault> {
+        let listen = config.route.iter().flat_map(|route| &route.listen);
+        for listen in listen {
+            let table = self.router.table().await?;
+            match table.listeners.iter().find(|there| there.address == listen.address) {
+                Some(there) => is_ours(there, &environment(scope), listen)?,
+                None => self.router.can_listen(&listen.address).await?,
+            }
+        }
+        Ok(())
     }
 
     /// A published table may not have reached the data plane, if its writer died in between.
@@ -94,11 +118,23 @@ fn address(side: &ops::Side, addresses: &BTreeMap<InstanceId, String>) -> Side {
     Side { weight: side.weight, instances }
 }
 
-/// A scope has one address of its own, chosen once and kept, besides those that its environment listens on.
-fn add_listeners(table: &mut RouteTable, scope: &Scope, service: &Service) -> Result<(), Fault> {
-    let environment = format!("{}/{}", scope.project, scope.environment);
+fn environment(scope: &Scope) -> String {
+    format!("{}/{}", scope.project, scope.environment)
+}
+
+/// A scope has one address of its own, chosen once and kept, besides those that its environment listens on. Says which
+/// one was chosen just now; never one of `lost`.
+fn add_listeners(
+    table: &mut RouteTable,
+    scope: &Scope,
+    service: &Service,
+    lost: &BTreeSet<String>,
+) -> Result<Option<String>, Fault> {
+    let environment = environment(scope);
+    let mut chosen = None;
     if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope)) {
-        let address = free_address(table, scope)?;
+        let address = free_address(table, scope, lost)?;
+        chosen = Some(address.clone());
         table.listeners.push(Listener {
             address,
             tls: false,
@@ -114,15 +150,24 @@ fn add_listeners(table: &mut RouteTable, scope: &Scope, service: &Service) -> Re
                 only: None,
                 environment: environment.clone(),
             }),
-            Some(there) if there.environment == environment && there.only.is_none() && there.tls == listen.tls => {}
-            Some(there) => {
-                let message = format!("{} is listened on by {} already", listen.address, there.environment);
-                return Err(Fault::refused(FaultKind::Conflict, message)
-                    .hint("choose another address under `listen:` of the environment"));
-            }
+            Some(there) => is_ours(there, &environment, listen)?,
         }
     }
-    Ok(())
+    Ok(chosen)
+}
+
+/// An address serves one environment of one project.
+fn is_ours(there: &Listener, environment: &str, listen: &Listen) -> Result<(), Fault> {
+    if there.environment == environment && there.only.is_none() && there.tls == listen.tls {
+        return Ok(());
+    }
+    let what = match (&there.only, there.environment == environment) {
+        (Some(scope), _) => format!("is the own address of {} in {}", scope.app, there.environment),
+        (None, true) => "is listened on both with and without TLS".into(),
+        (None, false) => format!("is listened on for {} already", there.environment),
+    };
+    Err(Fault::refused(FaultKind::Conflict, format!("{} {what}", listen.address))
+        .hint("choose another address under `listen:` of the environment"))
 }
 
 fn drop_unused_listeners(table: &mut RouteTable) {
@@ -132,14 +177,14 @@ fn drop_unused_listeners(table: &mut RouteTable) {
 }
 
 /// The first free one in an order of the scope's own, so that the same scope tends to the same port.
-fn free_address(table: &RouteTable, scope: &Scope) -> Result<String, Fault> {
+fn free_address(table: &RouteTable, scope: &Scope, lost: &BTreeSet<String>) -> Result<String, Fault> {
     let digest = Sha256Hex::of(scope.to_string().as_bytes());
     let start = u16::from_str_radix(&digest.as_str()[..4], 16).unwrap_or(0);
     let size = DIRECT_PORTS.end - DIRECT_PORTS.start;
     for step in 0..size {
         let port = DIRECT_PORTS.start + (start.wrapping_add(step)) % size;
         let address = format!("127.0.0.1:{port}");
-        let taken = table.listeners.iter().any(|l| l.address == address);
+        let taken = lost.contains(&address) || table.listeners.iter().any(|l| l.address == address);
         if !taken && std::net::TcpListener::bind(&address).is_ok() {
             return Ok(address);
         }

@@ -10,6 +10,7 @@ mod promote;
 mod service;
 mod setup;
 mod show;
+mod usage;
 
 use crate::args::{Cli, Command, Common, Output};
 use crate::fail::Failure;
@@ -18,13 +19,29 @@ use clap::Parser;
 use deployctl_api::Query;
 use deployctl_api::client::Client;
 use deployctl_core::ask::{Refused, RefusedKind, Selection};
+use deployctl_core::id::DeploymentId;
+use std::cell::RefCell;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What every command works with.
 pub(crate) struct Context {
     common: Common,
     state: PathBuf,
+    stage: RefCell<Stage>,
+}
+
+/// How far a command came, for whoever interrupts it.
+#[derive(Clone)]
+pub(crate) enum Stage {
+    /// Nothing was asked of the engine that changes anything.
+    Before,
+    /// Something was asked, and the answer is not here yet.
+    Asked,
+    /// It was accepted and is followed.
+    Follows(DeploymentId),
 }
 
 impl Context {
@@ -35,6 +52,11 @@ impl Context {
     /// `--project`, if it was given.
     pub(crate) fn project(&self) -> Option<&Path> {
         self.common.project.as_deref()
+    }
+
+    /// Notes how far the command came.
+    pub(crate) fn stands(&self, stage: Stage) {
+        *self.stage.borrow_mut() = stage;
     }
 
     pub(crate) fn state(&self) -> &Path {
@@ -74,14 +96,17 @@ impl Context {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::exit(&error),
+    };
     deployctl_sys::crash::arm("client");
     let colour = output::colour_err();
     let done = state::locate(cli.common.state.as_deref()).and_then(|state| {
-        let context = Context { common: cli.common, state };
+        let context = Context { common: cli.common, state, stage: RefCell::new(Stage::Before) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Failure::usage("internal", format!("no runtime: {e}")))?;
-        runtime.block_on(run(&context, cli.command))
+        runtime.block_on(interruptible(&context, cli.command))
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,7 +117,36 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// Runs a command until its end or Ctrl-C, which stops nothing that was accepted and says how to go on.
+async fn interruptible(context: &Context, command: Option<Command>) -> Result<(), Failure> {
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return run(context, command).await };
+    tokio::select! {
+        done = run(context, command) => return done,
+        _ = interrupt.recv() => {}
+    }
+    if std::io::stderr().is_terminal() {
+        output::err("");
+    }
+    output::err(&match &*context.stage.borrow() {
+        Stage::Before => "interrupted: nothing was changed by this command".to_owned(),
+        Stage::Asked => {
+            "interrupted before the engine answered; next: `deployctl status` shows whether it began".into()
+        }
+        Stage::Follows(id) => format!(
+            "interrupted: deployment {id} goes on by itself; next: `deployctl attach {id}` follows it again, \
+             `deployctl cancel {id}` turns it back"
+        ),
+    });
+    Err(Failure::Said(130))
+}
+
 async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure> {
+    if context.output() == Output::Json && command.as_ref().is_some_and(Command::json_log) {
+        return Err(Failure::usage(
+            "bad-usage",
+            "--json-log and --output json exclude each other; nothing was changed",
+        ));
+    }
     match command {
         None => look::overview(context).await,
         Some(Command::Init(args)) => setup::init(context, &args),

@@ -77,9 +77,7 @@ impl Progress {
 
     /// Clears what repaints itself.
     pub(crate) fn finish(&mut self) {
-        if let Self::Live(live) = self {
-            let _ = live.all.clear();
-        }
+        *self = Self::Silent;
     }
 }
 
@@ -132,6 +130,13 @@ fn towards(leg: &view::Leg) -> String {
 fn bar(template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
     ProgressBar::new_spinner().with_style(style)
+}
+
+impl Drop for Live {
+    /// What repaints itself is no record: nothing of it stays.
+    fn drop(&mut self) {
+        let _ = self.all.clear();
+    }
 }
 
 impl Live {

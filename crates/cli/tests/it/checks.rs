@@ -31,7 +31,10 @@ fn has(text: &str, wanted: &[&str]) {
 #[test]
 fn a_program_that_cannot_run_is_reported_with_its_last_lines() {
     let no_check = API.replace("    health: { http: /healthz, within: 5s, interval: 200ms }\n", "");
-    has(&second(API, "print=reading licence\nprint=no licence\nexit=3", 1), &["exit", "3", "reading licence | no licence"]);
+    has(
+        &second(API, "print=reading licence\nprint=no licence\nexit=3", 1),
+        &["exit", "3", "reading licence | no licence"],
+    );
     has(&second(API, "exit_after_ms=150\nhealth=500", 1), &["giving up after 150 ms"]);
     has(&second(&no_check, "exit=1", 1), &["v2 did not come up"]);
     has(&second(&API.replace("APP", "./nothing-here"), "", 1), &["nothing-here", "v2 did not come up"]);
@@ -47,13 +50,16 @@ fn a_health_check_may_come_late_but_must_come() {
     second(API, "health=flaky:3", 0);
     second(&API.replace("interval", "timeout: 2s, interval"), "health=slow:300", 0);
     has(&second(&within("300ms"), "health=500", 1), &["did not become healthy within 300 ms", "GET /healthz: 500"]);
-    has(&second(&within("300ms").replace("interval", "timeout: 100ms, interval"), "health=hang", 1), &[
-        "within 300 ms",
-        "no answer within",
-    ]);
+    has(
+        &second(&within("300ms").replace("interval", "timeout: 100ms, interval"), "health=hang", 1),
+        &["within 300 ms", "no answer within"],
+    );
     let command = |line: &str| API.replace("http: /healthz", &format!("command: [sh, -c, \"{line}\"]"));
     second(&command("test -f app.conf"), "", 0);
-    has(&second(&command("echo queue is full; exit 5").replace("5s", "300ms"), "", 1), &["within 300 ms", "queue is full"]);
+    has(
+        &second(&command("echo queue is full; exit 5").replace("5s", "300ms"), "", 1),
+        &["within 300 ms", "queue is full"],
+    );
     second(&API.replace("http: /healthz", "tcp: true"), "health=500", 0);
 }
 
@@ -61,8 +67,14 @@ fn a_health_check_may_come_late_but_must_come() {
 fn smoke_tests_turn_back_what_does_not_do_what_it_should() {
     let smoke = |test: &str| format!("{API}    smoke: [{test}]\n");
     second(&smoke("{ http: /version, expect: { body: \"{{ version }}\" } }"), "", 0);
-    has(&second(&smoke("{ http: /version, expect: { body: other } }"), "", 1), &["smoke test #1 failed", "v2", "other"]);
+    has(
+        &second(&smoke("{ http: /version, expect: { body: other } }"), "", 1),
+        &["smoke test #1 failed", "v2", "other"],
+    );
     has(&second(&smoke("{ http: /nowhere }"), "", 1), &["smoke test #1 failed", "404"]);
     second(&smoke("{ run: [grep, -q, v2, app.conf] }"), "", 0);
-    has(&second(&smoke("{ run: [sh, -c, 'echo no orders; exit 3'] }"), "", 1), &["smoke test #1 failed", "3", "no orders"]);
+    has(
+        &second(&smoke("{ run: [sh, -c, 'echo no orders; exit 3'] }"), "", 1),
+        &["smoke test #1 failed", "3", "no orders"],
+    );
 }

@@ -14,9 +14,10 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(':')).find_map(|(known, value)| {
-            known.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then(|| value.trim()))
     }
 }
 
@@ -34,7 +35,8 @@ fn ask(url: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
     let (address, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or_else(bad)?;
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let host = if headers.iter().any(|(name, _)| *name == "host") { String::new() } else { format!("host: {address}\r\n") };
+    let host =
+        if headers.iter().any(|(name, _)| *name == "host") { String::new() } else { format!("host: {address}\r\n") };
     let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     write!(stream, "GET /{path} HTTP/1.1\r\n{host}{more}connection: close\r\n\r\n")?;
     let mut bytes = Vec::new();

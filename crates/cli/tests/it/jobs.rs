@@ -32,7 +32,8 @@ fn hooks_run_around_a_deployment_and_failing_turns_it_back() {
 fn a_hook_that_hangs_or_forks_away_ends_with_all_it_started() {
     let hang = "    hooks: { before: [{ run: [sh, -c, \"echo waiting for HERE; sleep 1000\"], timeout: 300ms }] }\n";
     let world = world(hang);
-    let ran = world.fails(1, "deploy --env dev --app api --version v2", "the hook before #1 failed: killed after 300 ms");
+    let ran =
+        world.fails(1, "deploy --env dev --app api --version v2", "the hook before #1 failed: killed after 300 ms");
     assert!(ran.last().contains("waiting for"), "{}", ran.last());
     let mark = world.path("forked").to_string_lossy().into_owned();
     let fork = "    hooks: { before: [[sh, -c, \"setsid env -i sleep 1000 HERE/forked 0</dev/null >/dev/null 2>&1 & sleep 0.1\"]] }\n";

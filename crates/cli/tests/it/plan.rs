@@ -12,7 +12,8 @@ fn a_saved_plan_is_done_exactly_or_refused() {
     }
     world.ok("deploy --env dev --app api --version v1");
     let before = world.history("api");
-    let plan = world.ok("plan --env dev --app api --version v2 --out HERE/plan".replace("HERE", &here(&world)).as_str());
+    let plan =
+        world.ok("plan --env dev --app api --version v2 --out HERE/plan".replace("HERE", &here(&world)).as_str());
     assert!(plan.out.starts_with("api in dev: v1 -> v2, rolling\n  1. "), "{}", plan.out);
     let json = world.json("plan --env dev --app api --version v2");
     assert_eq!((&json["legs"][0]["from"], &json["legs"][0]["to"]), (&"v1".into(), &"v2".into()), "{json}");
@@ -27,12 +28,16 @@ fn a_saved_plan_is_done_exactly_or_refused() {
     world.write("altered", "{}");
     world.fails(2, &deploy("--app api --version v2", "altered"), "[plan-altered]");
     world.fails(2, &deploy("--app api --version v2", "missing"), "[plan-unreadable]");
-    world.fails(4, &deploy("--app api --version v3", "plan"), "[plan-stale]");
+    world.fails(2, &deploy("--app api --version v3", "plan"), "[plan-other]: the plan brings api to v2, not to v3");
     assert_eq!(world.history("api"), before);
 
     world.var("KEY", "second-value");
     let deploy = |what: &str, file: &str| format!("deploy --env dev {what} --plan {}/{file}", here(&world));
-    world.fails(4, &deploy("--app api --version v2", "plan"), "[plan-stale]: the plan is stale: api would not be the same");
+    world.fails(
+        4,
+        &deploy("--app api --version v2", "plan"),
+        "[plan-stale]: the plan is stale: api would not be the same",
+    );
     world.var("KEY", "first-value");
     let deploy = |what: &str, file: &str| format!("deploy --env dev {what} --plan {}/{file}", here(&world));
     world.ok(&deploy("--app api --version v2", "plan")).says("v1 -> v2");
@@ -50,7 +55,7 @@ fn a_plan_is_for_what_it_says_alone() {
     let other = format!("deploy --env dev --app api --version v1 --plan {}/plan", here(&world));
     world.fails(2, &other, "[plan-other]: the plan is for other in dev, not for what was asked");
     let more = format!("deploy --env dev --all --version v1 --plan {}/plan", here(&world));
-    world.fails(2, &more, "[plan-other]");
+    world.fails(2, &more, "[plan-other]: api would change too, and the plan does not have it");
     let elsewhere = World::new(&world.read("p/deployctl.yaml"));
     let stranger = format!("deploy --env dev --app other --version v1 --plan {}/plan", here(&world));
     elsewhere.fails(2, &stranger, "[plan-altered]: the plan file was altered or is of another state");

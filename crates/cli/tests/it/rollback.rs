@@ -16,7 +16,11 @@ fn world_at(versions: &[&str]) -> World {
 fn each_goes_further_back_and_none_forward() {
     let world = world_at(&["v1", "v2", "v3"]);
     let ran = world.ok("rollback --env dev --app api").says("succeeded: rollback api v3 -> v2 in dev");
-    assert!(ran.err.lines().next().unwrap_or_default().contains("api: v3 -> v2"), "says it before it acts: {}", ran.err);
+    assert!(
+        ran.err.lines().next().unwrap_or_default().contains("api: v3 -> v2"),
+        "says it before it acts: {}",
+        ran.err
+    );
     assert_eq!(world.served("api"), "v2");
     world.ok("rollback --env dev --app api").says("rollback api v2 -> v1");
     assert_eq!(world.served("api"), "v1");
@@ -70,7 +74,9 @@ fn the_current_and_the_last_five_stay() {
     for version in versions {
         world.version(version, "");
         // What was taken in a moment ago is spared, as somebody may be about to use it.
-        for (path, _) in world.state_files().iter().filter(|(path, _)| path.starts_with(world.path("state/artifacts/blobs"))) {
+        for (path, _) in
+            world.state_files().iter().filter(|(path, _)| path.starts_with(world.path("state/artifacts/blobs")))
+        {
             let blob = std::fs::File::open(path).expect("a blob");
             blob.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("an older time");
         }

@@ -27,9 +27,13 @@ fn piped(world: &World, args: &str, value: &str) -> Ran {
 fn a_value_reaches_the_instance_and_nothing_else() {
     let mut world = World::new(&spec());
     world.version("v1", "");
-    world.fails(2, "deploy --env dev --app api --version v1", "[secret-missing]: the secret `env:A_KEY` cannot be read");
+    world.fails(
+        2,
+        "deploy --env dev --app api --version v1",
+        "[secret-missing]: the secret `env:A_KEY` cannot be read",
+    );
     world.var("A_KEY", VALUES[0]);
-    world.fails(2, "deploy --env dev --app api --version v1", "the secret `file:b.key` cannot be read");
+    world.fails(2, "deploy --env dev --app api --version v1", "/p/b.key` cannot be read: No such file");
     world.write("p/b.key", &format!("{}\n", VALUES[1]));
     piped(&world, "deploy --env dev --app api --version v1", VALUES[2]).code(0);
     let url = world.url("dev", "api");

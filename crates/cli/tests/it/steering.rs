@@ -7,7 +7,9 @@ use std::io::{BufRead, BufReader};
 
 /// `v1` runs; `v2` is held before it gets traffic until it is told by a file.
 fn world() -> World {
-    let world = World::new(&format!("{API}    hooks: {{ before: [[sh, -c, \"while test -e HERE/hold; do sleep 0.01; done\"]] }}\n"));
+    let world = World::new(&format!(
+        "{API}    hooks: {{ before: [[sh, -c, \"while test -e HERE/hold; do sleep 0.01; done\"]] }}\n"
+    ));
     for version in ["v1", "v2", "v3"] {
         world.version(version, "");
     }
@@ -25,7 +27,11 @@ fn the_second_of_two_is_refused_or_waits() {
     let world = world();
     let first = world.spawn("deploy --env dev --app api --version v2");
     let id = world.running();
-    world.fails(4, "deploy --env dev --app api --version v3", &format!("api in dev is being changed by deploy {id} of tester@"));
+    world.fails(
+        4,
+        "deploy --env dev --app api --version v3",
+        &format!("api in dev is being changed by deploy {id} of tester@"),
+    );
     world.fails(4, "deploy --env dev --app api --version v3 --wait 50ms", &format!("deployctl cancel {id}"));
     world.fails(4, "restart --env dev --app api", "[lease-held]");
     world.fails(4, "down --env dev --app api", "[lease-held]");
@@ -125,6 +131,7 @@ fn another_build_takes_over_in_the_middle() {
     let mut world = world();
     let child = world.spawn("deploy --env dev --app api --version v2");
     let id = world.running();
+    poll("the hook", || text(&world.json(&format!("show {id}"))["waiting"]).contains("runs").then_some(()));
     let (engine, shims, apps) = (world.role("engine"), world.role("shim"), world.role("app"));
     world.use_other_build();
     assert_eq!(text(&world.json(&format!("show {id}"))["verdict"]), "running");

@@ -42,7 +42,8 @@ fn no_strategy_loses_a_request() {
         world.version(version, "");
     }
     world.version("v3", "health=500");
-    let spec = |strategy: &str| world.spec(&format!("{API}    instances: 2\n    strategy: {strategy}\n").replace("5s", "1s"));
+    let spec =
+        |strategy: &str| world.spec(&format!("{API}    instances: 2\n    strategy: {strategy}\n").replace("5s", "1s"));
     spec("rolling");
     world.ok("deploy --env dev --app api --version v1");
     let url = world.url("dev", "api");
@@ -58,7 +59,8 @@ fn no_strategy_loses_a_request() {
         assert_eq!(world.url("dev", "api"), url, "the address stays");
         assert_eq!(world.role("app").len(), 2, "{strategy} leaves nothing behind");
     }
-    let words: Vec<String> = world.json("history").as_array().into_iter().flatten().map(|h| text(&h["strategy"])).collect();
+    let words: Vec<String> =
+        world.json("history").as_array().into_iter().flatten().map(|h| text(&h["strategy"])).collect();
     assert_eq!(words[0..3], ["canary", "canary", "canary"]);
     assert!(words.contains(&"recreate".into()) && words.contains(&"blue-green".into()), "{words:?}");
 }

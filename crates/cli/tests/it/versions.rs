@@ -22,10 +22,17 @@ fn other_bytes_under_a_known_version_are_refused() {
     assert_eq!(world.history("api"), ["v1 succeeded"]);
     std::fs::remove_dir_all(world.path("p/dist")).expect("the artifacts are there");
     world.ok("deploy --env dev --app api --version v1").says("it is current and healthy already");
-    world.fails(2, "deploy --env dev --app api --version v2", "[artifact-missing]: no artifact for api v2: there is no");
+    world.fails(
+        2,
+        "deploy --env dev --app api --version v2",
+        "[artifact-missing]: no artifact for api v2: there is no",
+    );
     for version in ["latest", "main", "../v1", "a;b", ""] {
         let ran = super::world::finish(
-            world.command_of(&["deploy", "--env", "dev", "--app", "api", "--version", version]).spawn().expect("starts"),
+            world
+                .command_of(&["deploy", "--env", "dev", "--app", "api", "--version", version])
+                .spawn()
+                .expect("starts"),
         );
         assert_eq!(ran.code, 2, "version `{version}`: {}", ran.err);
     }
@@ -36,8 +43,14 @@ fn artifacts_of_every_kind() {
     let each = |artifact: &str| API.replace("artifact: dist/{{ version }}", &format!("artifact: {artifact}"));
     let world = World::new(API);
     world.version("tree", "print=hello");
-    tool(&world, "p/dist/tree", "tar czf ../a.tar.gz . && tar c . | zstd -q >../a.tar.zst && zip -qr ../a.zip . && tar cf ../a.tar .");
-    for (version, artifact) in [("v1", "a.tar.gz"), ("v2", "a.tar.zst"), ("v3", "a.zip"), ("v4", "a.tar"), ("v5", "tree")] {
+    tool(
+        &world,
+        "p/dist/tree",
+        "tar czf ../a.tar.gz . && tar c . | zstd -q >../a.tar.zst && zip -qr ../a.zip . && tar cf ../a.tar .",
+    );
+    for (version, artifact) in
+        [("v1", "a.tar.gz"), ("v2", "a.tar.zst"), ("v3", "a.zip"), ("v4", "a.tar"), ("v5", "tree")]
+    {
         world.spec(&each(&format!("dist/{artifact}")));
         world.ok(&format!("deploy --env dev --app api --version {version}"));
         assert_eq!(world.served("api"), version);
@@ -45,7 +58,9 @@ fn artifacts_of_every_kind() {
     }
     world.write("p/dist/run", "#!/bin/sh\nexec sleep 1000\n");
     tool(&world, "p/dist", "chmod +x run");
-    world.spec("project: p\nenvironments: { dev: {} }\napps: { one: { artifact: dist/run, command: [./run], drain: 1s } }\n");
+    world.spec(
+        "project: p\nenvironments: { dev: {} }\napps: { one: { artifact: dist/run, command: [./run], drain: 1s } }\n",
+    );
     world.ok("deploy --env dev --app one --version v1");
 
     for (name, make) in [
@@ -58,7 +73,9 @@ fn artifacts_of_every_kind() {
         world.spec(&each(&format!("dist/{name}")));
         world.fails(2, "deploy --env dev --app api --version v9", "[artifact-missing]");
     }
-    world.spec(&each("{ path: dist/tree, sha256: \"0000000000000000000000000000000000000000000000000000000000000000\" }"));
+    world.spec(&each(
+        "{ path: dist/tree, sha256: \"0000000000000000000000000000000000000000000000000000000000000000\" }",
+    ));
     world.fails(2, "deploy --env dev --app api --version v9", "sha256");
     assert_eq!(world.history("api").len(), 5, "nothing was changed by what was refused");
 }
@@ -79,7 +96,8 @@ fn artifacts_over_http() {
             let count = stream.read(&mut head).expect("a request");
             let found = String::from_utf8_lossy(&head[..count]).starts_with("GET /v1.tar.gz ");
             let (status, body) = if found { ("200 OK", &bytes[..]) } else { ("404 Not Found", &b""[..]) };
-            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len()).expect("sent");
+            write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len())
+                .expect("sent");
             stream.write_all(body).expect("sent");
         }
     });
@@ -95,13 +113,24 @@ fn artifacts_over_http() {
 fn a_build_runs_in_a_clean_checkout_of_the_revision_and_only_then() {
     let spec = API.replace("    command", "    build: [sh, ./build]\n    command");
     let world = World::new(&spec);
-    world.write("p/build", "mkdir -p dist/$DEPLOYCTL_VERSION && cp source dist/$DEPLOYCTL_VERSION/app.conf && echo built");
+    world.write(
+        "p/build",
+        "mkdir -p dist/$DEPLOYCTL_VERSION && cp source dist/$DEPLOYCTL_VERSION/app.conf && echo built",
+    );
     world.write("p/source", "print=one\n");
     world.fails(2, "deploy --env dev --app api --version v1", "[no-revision]: api v1 is unknown, and");
     let git = "git -c user.name=t -c user.email=t@t -c init.defaultBranch=trunk";
-    tool(&world, "p", &format!("{git} init -q && {git} add build source deployctl.yaml && {git} commit -qm one && git tag v1"));
+    tool(
+        &world,
+        "p",
+        &format!("{git} init -q && {git} add build source deployctl.yaml && {git} commit -qm one && git tag v1"),
+    );
     world.write("p/source", "print=two\n");
-    world.fails(2, "deploy --env dev --app api --version v1", "[local-changes]: api v1 is unknown, and the working tree has");
+    world.fails(
+        2,
+        "deploy --env dev --app api --version v1",
+        "[local-changes]: api v1 is unknown, and the working tree has",
+    );
     tool(&world, "p", &format!("{git} commit -qam two && git tag v2"));
     world.fails(2, "deploy --env dev --app api --version v7", "[no-revision]: api v7 is unknown, and no tag");
     let first = world.ok("deploy --env dev --app api --version v1");
@@ -109,7 +138,10 @@ fn a_build_runs_in_a_clean_checkout_of_the_revision_and_only_then() {
     assert!(world.ok("logs --env dev --app api").out.contains(" | one"), "the revision's source, not the newest");
     world.ok("deploy --env dev --app api --version v2");
     assert!(!world.path("p/dist").exists(), "nothing was built in the working tree");
-    assert!(!world.ok("deploy --env dev --app api --version v1").err.contains("building"), "a known version is not built");
+    assert!(
+        !world.ok("deploy --env dev --app api --version v1").err.contains("building"),
+        "a known version is not built"
+    );
     assert!(!world.ok("rollback --env dev --app api").err.contains("building"));
 
     world.write("p/source", "print=three\n");
@@ -118,7 +150,11 @@ fn a_build_runs_in_a_clean_checkout_of_the_revision_and_only_then() {
     let here = world.ok("diff v2 v3 --env dev --app api").out;
     assert!(here.contains("built_here: false -> true"), "the release is marked: {here}");
     world.write("p/build", "echo no compiler; exit 9");
-    let ran = world.fails(2, "deploy --env dev --app api --version v4 --build-here", "[build-failed]: api v4 could not be built");
+    let ran = world.fails(
+        2,
+        "deploy --env dev --app api --version v4 --build-here",
+        "[build-failed]: api v4 could not be built",
+    );
     assert!(ran.err.contains("no compiler"), "what it printed is shown: {}", ran.err);
     let trees = Command::new("git").args(["worktree", "list"]).current_dir(world.project()).output().expect("git");
     assert_eq!(String::from_utf8_lossy(&trees.stdout).lines().count(), 1, "the checkouts are gone");

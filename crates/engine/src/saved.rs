@@ -1,0 +1,94 @@
+//! Saved plans: done exactly, or refused.
+
+use crate::Engine;
+use crate::ledger::json;
+use crate::open::stale;
+use crate::prepare::{Prepared, approved};
+use deployctl_core::ask::{Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
+use deployctl_core::plan::PLAN_FORMAT;
+use deployctl_core::planner::{self, Wish};
+use deployctl_core::release::Release;
+
+impl Engine {
+    /// A saved plan, exactly. Staleness is looked at first, then the signature.
+    pub(crate) async fn saved(&self, ask: &Deploy, text: &str) -> Result<Prepared, Refused> {
+        let saved: SavedPlan = serde_json::from_str(text).map_err(|e| altered(&format!("it cannot be read: {e}")))?;
+        if saved.plan.format != PLAN_FORMAT {
+            return Err(altered("it is of another form than this build writes"));
+        }
+        for leg in &saved.plan.legs {
+            let fold = self.ledger.scope(&leg.scope).await?;
+            let basis = saved.plan.basis.iter().find(|basis| basis.stream == leg.scope.stream());
+            if basis.is_some_and(|basis| basis.seq < fold.seq) {
+                return Err(stale(&leg.scope));
+            }
+        }
+        if !self.ports.vault.is_ours(&signed_bytes(&saved), &saved.signature) {
+            return Err(altered("its signature does not fit"));
+        }
+        approved(ask)?;
+        let mut learned = Vec::new();
+        for release in &saved.releases {
+            if !ask.legs.iter().any(|leg| is_of(leg, release)) {
+                let what =
+                    format!("the plan is for {} in {}, not for what was asked", release.app, release.environment);
+                return Err(other(what));
+            }
+        }
+        for leg in &ask.legs {
+            let now = self.release(leg, &mut learned).await?;
+            self.check_after(ask.after.as_ref(), leg, &now).await?;
+            match saved.releases.iter().find(|release| is_of(leg, release)) {
+                Some(planned) if *planned == now => {}
+                Some(planned) if planned.version != now.version => {
+                    let (app, planned) = (&planned.app, &planned.version);
+                    return Err(other(format!("the plan brings {app} to {planned}, not to {}", now.version)));
+                }
+                Some(_) => {
+                    let message = format!("the plan is stale: {} would not be the same release now", now.app);
+                    return Err(Refused::new(RefusedKind::Conflict, "plan-stale", message)
+                        .hint("nothing was changed; make a new plan with `deployctl plan`"));
+                }
+                None => self.is_left_alone(&saved, leg, &now).await?,
+            }
+        }
+        Ok(Prepared { plan: Some(saved.plan), releases: saved.releases, learned })
+    }
+
+    /// What was asked for besides what the plan has must be as it should be already.
+    async fn is_left_alone(&self, saved: &SavedPlan, leg: &DeployLeg, release: &Release) -> Result<(), Refused> {
+        let here = self.known(&leg.scope).await?;
+        let wish = Wish::Deploy { release, migrated: true, spec: None };
+        match planner::leg(&here.place(), &wish, &saved.plan.id, self.ports.clock.now()) {
+            None => Ok(()),
+            Some(_) => Err(other(format!("{} would change too, and the plan does not have it", leg.scope.app))),
+        }
+    }
+}
+
+fn is_of(leg: &DeployLeg, release: &Release) -> bool {
+    leg.scope.project == release.project
+        && leg.scope.environment == release.environment
+        && leg.scope.region == release.region
+        && leg.scope.app == release.app
+}
+
+/// What a plan is signed over.
+pub(crate) fn signed_bytes(saved: &SavedPlan) -> Vec<u8> {
+    let mut bytes = json(&saved.plan).into_bytes();
+    for release in &saved.releases {
+        bytes.push(b'\n');
+        bytes.extend(release.bytes());
+    }
+    bytes
+}
+
+fn altered(why: &str) -> Refused {
+    Refused::new(RefusedKind::Usage, "plan-altered", format!("the plan file was altered or is of another state: {why}"))
+        .hint("nothing was changed; make a new plan with `deployctl plan`")
+}
+
+fn other(what: String) -> Refused {
+    Refused::new(RefusedKind::Usage, "plan-other", what)
+        .hint("nothing was changed; ask for what the plan is for, or make a new plan with `deployctl plan`")
+}
