@@ -1,11 +1,12 @@
 //! Speaks to proxy processes.
 
 use crate::files::Files;
-use crate::wire::{self, Answer, Op};
+use crate::wire::{self, Answer, Op, Running};
 use deployctl_core::fault::Fault;
+use deployctl_sys::process::{self, Identity};
 use deployctl_sys::socket::SocketPath;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
@@ -13,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) pid: u32,
+    path: PathBuf,
     stream: tokio::io::BufReader<tokio::net::UnixStream>,
 }
 
@@ -21,7 +23,7 @@ pub(crate) async fn all(files: &Files) -> io::Result<Vec<Client>> {
     let mut clients = Vec::new();
     for (pid, path) in files.sockets()? {
         match connect(&path).await {
-            Ok(stream) => clients.push(Client { pid, stream: tokio::io::BufReader::new(stream) }),
+            Ok(stream) => clients.push(Client { pid, path, stream: tokio::io::BufReader::new(stream) }),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => drop(std::fs::remove_file(&path)),
             // It is just leaving.
             Err(error) if error.kind() == io::ErrorKind::NotFound || is_end(&error) => {}
@@ -44,6 +46,32 @@ fn parse(line: &str) -> io::Result<Answer> {
 }
 
 impl Client {
+    /// Asks who it is. One that was stopped, or says nothing for three times `time`, is ended and its end waited for: it
+    /// serves nobody, keeps the listeners, and must never wake up late. None then, as if it had ended by itself.
+    pub(crate) async fn hello(&mut self, time: Duration) -> Result<Option<Running>, Fault> {
+        for last in [false, false, true] {
+            let fault = match self.ask(Op::Hello, time).await {
+                Ok(answer) => return Ok(answer.and_then(|answer| answer.hello)),
+                Err(fault) => fault,
+            };
+            let Some(process) = self.process() else { return Err(fault) };
+            let is_stopped = process::stat(process.pid).is_some_and(|stat| stat.state == b'T');
+            if last || is_stopped {
+                return end(&process, time).await.map(|()| None).map_err(|e| Fault::platform(format!("{fault}: {e}")));
+            }
+            let Ok(again) = connect(&self.path).await else { return Ok(None) };
+            self.stream = tokio::io::BufReader::new(again);
+        }
+        Ok(None)
+    }
+
+    /// The process at the other end, if it is a proxy.
+    fn process(&self) -> Option<Identity> {
+        let pid = self.stream.get_ref().peer_cred().ok()?.pid()?;
+        let process = Identity::of(u32::try_from(pid).ok()?).ok()??;
+        process::command_line(process.pid).contains(" proxy ").then_some(process)
+    }
+
     /// Asks, and waits for the answer at most `time`. None if the process ended instead: whatever it had is gone.
     pub(crate) async fn ask(&mut self, op: Op, time: Duration) -> Result<Option<Answer>, Fault> {
         let what = format!("the data plane (pid {})", self.pid);
@@ -57,7 +85,7 @@ impl Client {
             Ok(answer) => answer,
             Err(_) => {
                 return Err(Fault::platform(format!("{what} does not answer")).hint(format!(
-                    "it may be stopped: `kill -CONT {}` wakes it; `kill -9` ends it and it is started again",
+                    "if it was stopped or hangs, the engine ends it (`kill -9 {}`) and starts another one, within seconds",
                     self.pid
                 )));
             }
@@ -69,6 +97,17 @@ impl Client {
             Err(error) => Err(Fault::platform(format!("{what}: {error}"))),
         }
     }
+}
+
+/// Kills a process and waits for its end.
+async fn end(process: &Identity, time: Duration) -> io::Result<()> {
+    process.signal(rustix::process::Signal::KILL)?;
+    let ended = async {
+        while process.is_alive() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    Ok(tokio::time::timeout(time, ended).await?)
 }
 
 fn is_end(error: &io::Error) -> bool {

@@ -98,15 +98,19 @@ fn nothing_runs_where_nothing_listens() {
 }
 
 #[test]
-fn a_process_that_does_not_answer_is_named() {
+fn a_process_that_does_not_answer_is_named_and_replaced() {
     let site = Site::simple(&[]);
     let pid = deployctl_sys::process::number(site.running()[0].pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     let fault = site.block(site.router.traffic()).unwrap_err();
     assert_eq!(fault.message, format!("the data plane (pid {}) does not answer", pid.as_raw_nonzero()));
-    assert!(fault.hint.unwrap().contains("kill -CONT"));
-    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    assert!(site.block(site.router.traffic()).is_ok());
+    assert!(fault.hint.unwrap().contains("the engine ends it"));
+    site.block(site.router.ensure()).unwrap();
+    let now: Vec<u32> = site.running().iter().map(|running| running.pid).collect();
+    assert!(now.len() == 1 && now[0] != pid.as_raw_nonzero().get().unsigned_abs(), "{now:?} instead of {pid:?}");
+    // What wakes up late is gone, not merely replaced.
+    assert!(rustix::process::test_kill_process(pid).is_err(), "it is still there");
+    assert_eq!(site.block(site.router.traffic()).unwrap().generation, Some(1));
 }
 
 #[test]
