@@ -3,7 +3,7 @@
 //! Called again after every observation. Never less healthy capacity than promised (as far as it was there), never
 //! traffic to something that is not ready while something ready exists, never a stop of what still has a share.
 
-use crate::desired::{Desired, Share, Waypoint};
+use crate::desired::{Desired, Gate, Share, Waypoint};
 use crate::id::{InstanceId, Revision};
 use crate::instance::{InstanceSeen, InstanceState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,7 @@ struct Routing<'a> {
 impl<'a> Routing<'a> {
     fn plan(seen: &Seen<'a>, to: &'a Waypoint) -> Self {
         let members = members(seen, &to.desired);
-        let blocked = blocked(seen, &to.desired, &members);
+        let blocked = blocked(seen, to, &members);
         let extras = seen.instances.iter().filter(|i| !is_wanted(i, &to.desired));
         let routed = |i: &InstanceSeen| seen.sides.get(&i.revision).is_some_and(|s| s.members.contains(&i.id));
         let kept = if blocked.is_some() {
@@ -131,6 +131,8 @@ impl<'a> Routing<'a> {
             let before = seen.sides.get(revision).map_or(0, |side| side.weight);
             let weight = match part.share {
                 Share::Weight(_) if self.blocked.is_some() => before,
+                // Nobody is there to take it.
+                Share::Weight(_) if members.is_empty() => 0,
                 Share::Weight(weight) => weight,
                 _ => u32::try_from(members.len()).unwrap_or(u32::MAX),
             };
@@ -189,14 +191,17 @@ fn members<'a>(seen: &Seen<'a>, desired: &'a Desired) -> BTreeMap<&'a Revision, 
     members
 }
 
-/// Weights only move when every side that gains has all of its instances ready; unless nothing healthy serves now.
-fn blocked(seen: &Seen<'_>, desired: &Desired, members: &BTreeMap<&Revision, Vec<&InstanceSeen>>) -> Option<String> {
+/// Weights only move when every side that gains and must be ready has all of its instances ready; unless nothing healthy
+/// serves now. What need not be ready, such as a bad release on its way out, keeps nothing from going on.
+fn blocked(seen: &Seen<'_>, to: &Waypoint, members: &BTreeMap<&Revision, Vec<&InstanceSeen>>) -> Option<String> {
+    let desired = &to.desired;
+    let demanded = |revision: &Revision| to.gates.iter().any(|g| matches!(g, Gate::Ready(r) if r == revision));
     let gaining = desired.parts.iter().find_map(|(revision, part)| {
         let Share::Weight(weight) = part.share else { return None };
         let before = seen.sides.get(revision).map_or(0, |side| side.weight);
         let ready = ready_of(&members[revision]);
         let wanted = part.extent.count() as usize;
-        (weight > before && ready < wanted).then(|| format!("{ready} of {wanted} new instances are healthy"))
+        (weight > before && ready < wanted && demanded(revision)).then(|| format!("{ready} of {wanted} new instances are healthy"))
     })?;
     let is_ready = |id: &InstanceId| seen.instances.iter().any(|i| i.id == *id && i.state == InstanceState::Ready);
     let serves = seen.sides.values().any(|side| side.weight > 0 && side.members.iter().any(is_ready));

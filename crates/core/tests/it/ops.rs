@@ -341,3 +341,29 @@ fn what_is_ill_leaves_the_pool_while_anything_in_it_is_healthy() {
     place.instances.truncate(1);
     assert_eq!(place.decide(&to).sides[&rev(1)], place.sides[&rev(1)], "the last one keeps what it had");
 }
+
+/// A rolling deployment over a blue-green one fails before anything of it is healthy: by the way back the traffic is
+/// split by weights again, and the half of the bad release must not hold it up.
+#[test]
+fn a_bad_release_does_not_hold_up_the_way_back_to_weights() {
+    let ready = |slot| seen(1, slot, InstanceState::Ready);
+    let mut place = Place {
+        instances: vec![ready(0), ready(1), seen(2, 0, failed()), seen(2, 1, failed())],
+        ..Place::default()
+    };
+    let members = place.instances[..2].iter().map(|i| i.id.clone()).collect();
+    place.sides = BTreeMap::from([(rev(1), Side { weight: 2, members })]);
+    let old = config(How::BlueGreen, 2);
+    let stands = desired(&[(1, 2, Share::ByInstance), (2, 2, Share::ByInstance)]);
+    let way = path(&stands, &Goal { to: &rev(1), config: &old, tested: false, alone: false });
+    assert_eq!(way.len(), 3, "{way:?}");
+    for waypoint in &way {
+        let ops = place.decide(waypoint);
+        assert!(ops.sides[&rev(1)].weight > 0, "the old one serves on: {ops:?}");
+        assert!(ops.sides.get(&rev(2)).is_none_or(|side| side.weight == 0), "nobody is there to serve: {ops:?}");
+        place.act(&ops, usize::MAX);
+        let ops = place.decide(waypoint);
+        let leaving = |wait: &String| wait.ends_with("is stopping") || wait.ends_with("out of the routing");
+        assert!(ops.waits.iter().all(leaving), "{:?} at {waypoint:?}", ops.waits);
+    }
+}
