@@ -175,6 +175,28 @@ pub struct SavedPlan {
     pub signature: String,
 }
 
+impl SavedPlan {
+    /// Reads a plan file. What comes out is well formed, not trusted: its signature is still to be checked.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let saved: Self = serde_json::from_str(text).map_err(|e| format!("it cannot be read: {e}"))?;
+        if saved.plan.format != crate::plan::PLAN_FORMAT {
+            return Err("it is of another form than this build writes".into());
+        }
+        Ok(saved)
+    }
+
+    /// What the signature is over.
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let mut bytes =
+            serde_json::to_vec(&self.plan).unwrap_or_else(|e| unreachable!("plans have string keys only: {e}"));
+        for release in &self.releases {
+            bytes.push(b'\n');
+            bytes.extend(release.bytes());
+        }
+        bytes
+    }
+}
+
 /// Why an engine does not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]

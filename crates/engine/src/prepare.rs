@@ -2,7 +2,6 @@
 
 use crate::Engine;
 use crate::ledger::json;
-use crate::saved::signed_bytes;
 use deployctl_core::ask::{Answer, Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::{AppConfig, Artifact};
 use deployctl_core::fault::{Fault, FaultKind};
@@ -52,7 +51,7 @@ impl Engine {
         let prepared = self.prepare(ask).await?;
         let Some(plan) = prepared.plan else { return Ok(None) };
         let mut saved = SavedPlan { plan, releases: prepared.releases, signature: String::new() };
-        saved.signature = self.ports.vault.sign(&signed_bytes(&saved));
+        saved.signature = self.ports.vault.sign(&saved.signed_bytes());
         Ok(Some(saved))
     }
 

@@ -1,21 +1,16 @@
 //! Saved plans: done exactly, or refused.
 
 use crate::Engine;
-use crate::ledger::json;
 use crate::open::stale;
 use crate::prepare::{Prepared, approved};
 use deployctl_core::ask::{Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
-use deployctl_core::plan::PLAN_FORMAT;
 use deployctl_core::planner::{self, Wish};
 use deployctl_core::release::Release;
 
 impl Engine {
     /// A saved plan, exactly. Staleness is looked at first, then the signature.
     pub(crate) async fn saved(&self, ask: &Deploy, text: &str) -> Result<Prepared, Refused> {
-        let saved: SavedPlan = serde_json::from_str(text).map_err(|e| altered(&format!("it cannot be read: {e}")))?;
-        if saved.plan.format != PLAN_FORMAT {
-            return Err(altered("it is of another form than this build writes"));
-        }
+        let saved = SavedPlan::parse(text).map_err(|why| altered(&why))?;
         for leg in &saved.plan.legs {
             let fold = self.ledger.scope(&leg.scope).await?;
             let basis = saved.plan.basis.iter().find(|basis| basis.stream == leg.scope.stream());
@@ -23,7 +18,7 @@ impl Engine {
                 return Err(stale(&leg.scope));
             }
         }
-        if !self.ports.vault.is_ours(&signed_bytes(&saved), &saved.signature) {
+        if !self.ports.vault.is_ours(&saved.signed_bytes(), &saved.signature) {
             return Err(altered("its signature does not fit"));
         }
         approved(ask)?;
@@ -71,16 +66,6 @@ fn is_of(leg: &DeployLeg, release: &Release) -> bool {
         && leg.scope.environment == release.environment
         && leg.scope.region == release.region
         && leg.scope.app == release.app
-}
-
-/// What a plan is signed over.
-pub(crate) fn signed_bytes(saved: &SavedPlan) -> Vec<u8> {
-    let mut bytes = json(&saved.plan).into_bytes();
-    for release in &saved.releases {
-        bytes.push(b'\n');
-        bytes.extend(release.bytes());
-    }
-    bytes
 }
 
 fn altered(why: &str) -> Refused {
