@@ -33,15 +33,23 @@ impl Failure {
             Self::Refused(refused) => {
                 let mut text = format!("{red}error{plain}[{}]: {}", refused.code, refused.message);
                 // One line: the last one on standard error is complete in itself.
-                if let Some(hint) = &refused.hint {
-                    text.push_str("; next: ");
-                    text.push_str(hint);
-                }
+                text.push_str(&next(refused.hint.as_deref().unwrap_or_default()));
                 crate::output::err(&text);
             }
             Self::Spec(diagnostics) => print_spec(diagnostics, colour),
             Self::Said(_) => {}
         }
+    }
+}
+
+/// What to do next, after what is reassuring.
+fn next(hint: &str) -> String {
+    const UNCHANGED: &str = "nothing was changed";
+    match (hint, hint.strip_prefix(UNCHANGED)) {
+        ("", _) => String::new(),
+        (_, Some("")) => format!("; {UNCHANGED}"),
+        (_, Some(rest)) => format!("; {UNCHANGED}; next: {}", rest.trim_start_matches([';', ' '])),
+        (_, None) => format!("; next: {hint}"),
     }
 }
 
@@ -59,8 +67,8 @@ fn print_spec(diagnostics: &Diagnostics, colour: bool) {
         errors => message.push_str(&format!(", and {} more", errors - 1)),
     }
     let hint = match &first.help {
-        Some(help) if !shown => format!("{}; nothing was changed", help.replace('\n', " ")),
-        _ => "correct the specification; nothing was changed".into(),
+        Some(help) if !shown => format!("nothing was changed; {}", help.replace('\n', " ")),
+        _ => "nothing was changed; correct the specification".into(),
     };
     let refused = Refused::new(RefusedKind::Usage, first.code.as_str(), message).hint(hint);
     Failure::Refused(refused).print(colour);

@@ -5,6 +5,7 @@ use crate::args::{History, Logs, OneApp, Output, Place};
 use crate::fail::Failure;
 use crate::output::{err, human, json, out};
 use deployctl_api::{Query, paths};
+use deployctl_core::ask::{Refused, RefusedKind};
 use deployctl_core::instance::LogLine;
 use deployctl_core::view;
 use serde_json::{Value, json};
@@ -57,7 +58,13 @@ pub(crate) async fn health(context: &Context, place: &OneApp) -> Result<(), Fail
     print(context, &all, json::status, || human::status(&all));
     match all.iter().find(|status| status.health != "healthy") {
         None if !all.is_empty() => Ok(()),
-        None => Err(Failure::usage("never-deployed", "it was never deployed here")),
+        None => {
+            let (app, env) = (place.app.as_ref().map_or("", |app| app.as_str()), place.env.as_ref());
+            let message = format!("`{app}` was never deployed to `{}`", env.map_or("", |env| env.as_str()));
+            Err(Refused::new(RefusedKind::Denied, "never-deployed", message)
+                .hint("`deployctl list` shows what runs where")
+                .into())
+        }
         Some(bad) => {
             err(&format!("{} in {} is {}", bad.app, bad.environment, bad.health));
             Err(Failure::Said(1))

@@ -142,10 +142,7 @@ async fn interruptible(context: &Context, command: Option<Command>) -> Result<()
 
 async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure> {
     if context.output() == Output::Json && command.as_ref().is_some_and(Command::json_log) {
-        return Err(Failure::usage(
-            "bad-usage",
-            "--json-log and --output json exclude each other; nothing was changed",
-        ));
+        return Err(Failure::usage("bad-usage", "--json-log and --output json exclude each other"));
     }
     match command {
         None => look::overview(context).await,

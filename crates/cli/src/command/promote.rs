@@ -49,7 +49,9 @@ pub(crate) async fn promote(context: &Context, args: &Promote) -> Result<(), Fai
         }
     }
     let Some((mut ask, order)) = all else {
-        let message = format!("nothing is current in {}, so there is nothing to promote", args.from);
+        let what = args.apps.app.as_ref().map_or("nothing".to_owned(), |app| format!("`{app}` is not"));
+        let what = if args.apps.app.is_some() { what } else { format!("{what} is") };
+        let message = format!("{what} current in {}, so there is nothing to promote", args.from);
         return Err(Refused::new(RefusedKind::Denied, "nothing-current", message).hint("nothing was changed").into());
     };
     let place = |app: &AppName| order.iter().position(|other| other == app);

@@ -4,7 +4,6 @@ use super::{err, log};
 use crate::output::time::{now, short};
 use deployctl_core::view;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// How progress is shown.
@@ -41,15 +40,16 @@ pub(crate) struct Live {
 impl Progress {
     /// By what standard error is.
     pub(crate) fn new(json_log: bool) -> Self {
-        match (json_log, std::io::stderr().is_terminal()) {
-            (true, _) => Self::Log(Plain::default()),
-            (false, false) => Self::Plain(Plain::default()),
-            (false, true) => {
-                let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-                let foot = all.add(bar("  {msg}"));
-                Self::Live(Live { all, legs: Vec::new(), foot })
-            }
+        if json_log {
+            return Self::Log(Plain::default());
         }
+        // No terminal, or one that cannot move its cursor.
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        if all.is_hidden() {
+            return Self::Plain(Plain::default());
+        }
+        let foot = all.add(bar("  {msg}"));
+        Self::Live(Live { all, legs: Vec::new(), foot })
     }
 
     /// Shows nothing.

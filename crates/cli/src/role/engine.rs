@@ -62,6 +62,7 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
     let (build, copy) = binary::copy_of_self(state).map_err(|e| internal(&e))?;
     crate::wake::write_pid(state).map_err(|e| internal(&e))?;
     crash::point("engine.locked");
+    sweep(state);
     let World { engine, router } = world(state, &copy)?;
     engine.recover().await?;
     crash::point("engine.recovered");
@@ -87,6 +88,19 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
     stop.notify_one();
     let _ = tokio::time::timeout(FAREWELL, server).await;
     Ok(())
+}
+
+/// Removes what writers that were killed left half written, beside the files that it should have become.
+fn sweep(state: &Path) {
+    let mut folders: Vec<_> = ["", "proxy", "fences", "bin"].iter().map(|name| state.join(name)).collect();
+    for holder in ["bin", "run", "run-jobs"] {
+        let entries = std::fs::read_dir(state.join(holder)).into_iter().flatten().flatten();
+        folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    for folder in folders {
+        // Left for the next time, like everything that is only in the way.
+        let _ = deployctl_sys::durable::sweep(&folder);
+    }
 }
 
 async fn take(path: &Path, stay: bool) -> std::io::Result<Option<Lock>> {
@@ -159,4 +173,25 @@ fn say(text: &str) {
 fn internal(error: &dyn std::fmt::Display) -> Refused {
     Refused::new(RefusedKind::Internal, "no-engine", format!("the engine cannot be started: {error}"))
         .hint("check the disk and the permissions of the state directory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dead_writers_left_is_swept_wherever_anything_is_written() {
+        let state = tempfile::tempdir().unwrap();
+        // No process has this number: it is above what any kernel gives.
+        let places = ["", "proxy", "fences", "bin", "bin/abc", "run/api-0-1", "run-jobs/api-1"];
+        let left: Vec<_> = places.iter().map(|at| state.path().join(at).join(".file.4194305-1.0.tmp")).collect();
+        let kept = state.path().join("proxy/routes.json");
+        for file in left.iter().chain([&kept]) {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "x").unwrap();
+        }
+        sweep(state.path());
+        assert_eq!(left.iter().filter(|file| file.exists()).collect::<Vec<_>>(), Vec::<&std::path::PathBuf>::new());
+        assert!(kept.exists());
+    }
 }

@@ -38,7 +38,7 @@ fn a_program_that_cannot_run_is_reported_with_its_last_lines() {
     has(&second(API, "exit_after_ms=150\nhealth=500", 1), &["giving up after 150 ms"]);
     has(&second(&no_check, "exit=1", 1), &["v2 did not come up"]);
     has(&second(&API.replace("APP", "./nothing-here"), "", 1), &["nothing-here", "v2 did not come up"]);
-    has(&second(&API.replace("APP", "./app.conf"), "", 1), &["app.conf", "ermission"]);
+    has(&second(&API.replace("APP", "./app.conf"), "", 1), &["app.conf", "it is not executable"]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port().to_string();
     has(&second(&API.replace("{{ port }}", &format!("{port}\", \"{{{{ port }}}}")), "", 1), &["port", &port]);

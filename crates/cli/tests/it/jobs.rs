@@ -57,7 +57,7 @@ fn a_migration_runs_once_and_is_undone_on_the_way_back() {
     world.run("deploy --env dev --app api --version v3").code(1);
     assert_eq!(world.read("log"), "up v2\nup v3\ndown v3\n");
     assert_eq!(world.served("api"), "v2");
-    world.ok("rollback --env dev --app api");
+    world.ok("rollback --env dev --app api --version v1");
     assert_eq!(world.read("log"), "up v2\nup v3\ndown v3\ndown v2\n");
     assert_eq!(world.served("api"), "v1");
     world.ok("deploy --env dev --app api --version v2");

@@ -30,7 +30,7 @@ fn an_artifact_goes_on_only_from_where_it_succeeded() {
         world.version(version, "");
     }
     world.write("p/dist/v2-again/app.conf", &world.read("p/dist/v2/app.conf"));
-    world.fails(3, "promote --app api --from dev --to test", "[nothing-current]: nothing is current in dev");
+    world.fails(3, "promote --app api --from dev --to test", "[nothing-current]: `api` is not current in dev");
     let no = "[not-promoted]: test takes only what has succeeded in dev, and api v1 has not (by its artifact)";
     world.fails(3, "deploy --env test --app api --version v1", no);
     world.ok("deploy --env dev --all --version v1");
@@ -52,5 +52,5 @@ fn an_artifact_goes_on_only_from_where_it_succeeded() {
     world.fails(3, "promote --app api --from test --to prod", "[approval-needed]: this environment wants 2 approvals");
     world.fails(3, "approve 1234", "[no-server]");
     world.fails(2, "promote --app api --from dev --to moon", "moon");
-    world.fails(2, "promote --app nobody --from dev --to test", "nobody");
+    world.fails(3, "promote --app nobody --from dev --to test", "[nothing-current]: `nobody` is not current in dev");
 }
