@@ -2,6 +2,7 @@
 //! It moves no bytes; it says which of them are content. The same scanner guards requests and reads answers.
 
 use crate::limits::TRAILER_BYTES_MAX;
+use crate::strict::is_token;
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ enum State {
     Data(u64),
     DataCr,
     DataLf,
-    Trailer { length: usize, line: usize, cr: bool },
+    Trailer { length: usize, line: usize, name: bool, cr: bool },
     Done,
 }
 
@@ -69,7 +70,7 @@ impl Scanner {
                 (State::Extension { value, length }, b'\t' | b' '..=b'~' | 0x80..) if length < TRAILER_BYTES_MAX => {
                     State::Extension { value, length: length + 1 }
                 }
-                (State::SizeLf { value: 0 }, b'\n') => State::Trailer { length: 0, line: 0, cr: false },
+                (State::SizeLf { value: 0 }, b'\n') => State::Trailer { length: 0, line: 0, name: true, cr: false },
                 (State::SizeLf { value }, b'\n') => State::Data(value),
                 (State::DataCr, b'\r') => State::DataLf,
                 (State::DataLf, b'\n') => State::Size { value: 0, digits: 0 },
@@ -85,7 +86,7 @@ impl Scanner {
     }
 
     fn trailer(&mut self, input: &[u8]) -> Result<Step, BadChunk> {
-        let State::Trailer { mut length, mut line, mut cr } = self.0 else { return Ok(Step::Skip(0)) };
+        let State::Trailer { mut length, mut line, mut name, mut cr } = self.0 else { return Ok(Step::Skip(0)) };
         for (at, &byte) in input.iter().enumerate() {
             length += 1;
             match (cr, byte) {
@@ -93,17 +94,19 @@ impl Scanner {
                     self.0 = State::Done;
                     return Ok(if length == 2 { Step::End(at + 1) } else { Step::Trailer(at + 1) });
                 }
-                (true, b'\n') => (line, cr) = (0, false),
-                (true, _) | (false, b'\n' | 0) => return Err(BadChunk("a trailer line does not end in CRLF")),
-                (false, b'\r') => cr = true,
-                (false, b' ' | b'\t') if line == 0 => return Err(BadChunk("a trailer line is folded")),
-                (false, _) => line += 1,
+                (true, b'\n') => (line, name, cr) = (0, true, false),
+                (true, _) | (false, b'\n') => return Err(BadChunk("a trailer line does not end in CRLF")),
+                (false, b'\r') if line == 0 || !name => cr = true,
+                (false, b':') if name && line > 0 => (line, name) = (line + 1, false),
+                (false, _) if name && is_token(byte) => line += 1,
+                (false, b'\t' | 0x20..=0x7e | 0x80..) if !name => line += 1,
+                (false, _) => return Err(BadChunk("a trailer field is malformed")),
             }
             if length > TRAILER_BYTES_MAX {
                 return Err(BadChunk("the trailer section is too long"));
             }
         }
-        self.0 = State::Trailer { length, line, cr };
+        self.0 = State::Trailer { length, line, name, cr };
         Ok(Step::Trailer(input.len()))
     }
 
@@ -164,7 +167,12 @@ mod tests {
             (b"1\r\nab\r\n", "a chunk does not end in CRLF"),
             (b"1\r\na\n", "a chunk does not end in CRLF"),
             (b"0\r\na: b\nc: d\r\n\r\n", "a trailer line does not end in CRLF"),
-            (b"0\r\n a: b\r\n\r\n", "a trailer line is folded"),
+            (b"0\r\n a: b\r\n\r\n", "a trailer field is malformed"),
+            (b"0\r\na b: c\r\n\r\n", "a trailer field is malformed"),
+            (b"0\r\n\xff: c\r\n\r\n", "a trailer field is malformed"),
+            (b"0\r\n: c\r\n\r\n", "a trailer field is malformed"),
+            (b"0\r\nab\r\n\r\n", "a trailer field is malformed"),
+            (b"0\r\na: b\0\r\n\r\n", "a trailer field is malformed"),
         ] {
             assert_eq!(scan(bad, 100).unwrap_err().to_string(), why, "{}", String::from_utf8_lossy(bad));
         }

@@ -423,7 +423,8 @@ pub(crate) fn is_host(text: &[u8]) -> bool {
     !name.is_empty() && name.len() <= 255 && name.iter().all(inside) && port_is_good
 }
 
-fn is_token(byte: u8) -> bool {
+/// Whether a byte may stand in a method or a field name.
+pub(crate) fn is_token(byte: u8) -> bool {
     const TOKEN: [bool; 256] = {
         let mut table = [false; 256];
         let mut at = 0;
