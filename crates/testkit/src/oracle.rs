@@ -102,8 +102,13 @@ impl World {
         if matches!(event, deployment::Event::Closed(_)) {
             watched.closed = Some(now);
         }
-        if let Some(state) = watched.state.clone() {
-            floors(&mut self.oracle, &state, event);
+        let counts = matches!(event, deployment::Event::TurnedBack { .. } | deployment::Event::Closed(_));
+        if counts || matches!(event, deployment::Event::Opened { .. }) {
+            let state = watched.state.clone();
+            state.iter().for_each(|state| floors(&mut self.oracle, state, event));
+        }
+        if counts {
+            self.no_job_runs(stream, event);
         }
         if ended {
             self.wrong(format!("{stream} goes on after its end: {event:?}"));
@@ -118,6 +123,22 @@ impl World {
             if !truthful || closed.reason.is_empty() {
                 self.wrong(format!("{stream} ends in contradiction: {closed:?}"));
             }
+        }
+    }
+
+    /// Before anything is turned back or ended, every job that was started has ended.
+    fn no_job_runs(&mut self, stream: &StreamId, event: &deployment::Event) {
+        let state = self.oracle.deployments.get(stream).and_then(|watched| watched.state.as_ref());
+        let legs = state.iter().flat_map(|state| state.plan.legs.iter().zip(&state.legs));
+        let started = legs.flat_map(|(leg, here)| here.jobs.iter().map(move |run| (&leg.scope, run)));
+        let running = started.filter_map(|(scope, run)| {
+            let job = self.places.get(scope)?.jobs.get(&run.job)?;
+            (job.now == JobNow::Runs).then(|| format!("the {} of {scope}", run.gate.what))
+        });
+        let running: Vec<String> = running.collect();
+        let what = if matches!(event, deployment::Event::Closed(_)) { "ends" } else { "goes back" };
+        for job in running {
+            self.wrong(format!("{stream} {what} while {job} runs"));
         }
     }
 
@@ -189,8 +210,19 @@ impl World {
         let routed = wanted.and_then(|r| self.releases.get(&r.release)).is_some_and(|(r, _)| r.config.route.is_some());
         let ready = place.alive().filter(|i| Some(&i.revision) == wanted && i.state == InstanceState::Ready).count();
         let served = place.proxies.iter().map(|p| place.serving(p.service.as_ref())).min().unwrap_or(0);
-        if routed && served < ready && !place.is_ill() {
+        if routed && served < ready && !place.is_ill(self.now) {
             self.wrong(format!("{scope} is said to be as wished, with traffic on {served} of {ready}"));
+        }
+    }
+
+    /// Something was appended by who shows these fences.
+    pub fn wrote(&mut self, fences: &[(StreamId, Fence)]) {
+        for (stream, fence) in fences {
+            let newest = self.oracle.scopes.iter().find(|(scope, _)| scope.stream() == *stream);
+            let newest = newest.map_or(Fence(0), |(_, state)| state.fence);
+            if *fence < newest {
+                self.wrong(format!("two owners write: {stream} with fence {} after {}", fence.0, newest.0));
+            }
         }
     }
 
@@ -216,7 +248,9 @@ impl World {
     /// Capacity changes by what we do.
     pub fn capacity(&mut self, scope: &Scope, before: usize, after: usize) {
         let promised = self.oracle.promised.get(scope).copied().unwrap_or(0) as usize;
-        if after < before && after < promised.min(before) && !self.place(scope).is_ill() {
+        let now = self.now;
+        let ill = self.place(scope).is_ill(now);
+        if after < before && after < promised.min(before) && !ill {
             self.wrong(format!("{scope} is taken from {before} to {after} healthy instances, {promised} are promised"));
         }
     }

@@ -209,6 +209,11 @@ impl Sim {
         self.people += 1;
         let Ok(id) = DeploymentId::new(format!("d-{:03}", self.people)) else { return };
         let ask = self.draw();
+        if matches!(ask, Ask::Deploy(_)) && self.rng.chance(400) {
+            // Second thoughts.
+            let delay = self.rng.between(50, 9_000);
+            self.world.borrow_mut().after(delay, Event::Person);
+        }
         self.world.borrow_mut().say(|| format!("somebody asks {}", shown(&ask)));
         let task = engine.task(ask, id);
         self.world.borrow_mut().spawned.push(task);
@@ -221,7 +226,7 @@ impl Sim {
             let scopes = self.scopes.clone();
             return Ask::Deploy(scopes.into_iter().map(|(scope, routed)| self.release(&scope, routed)).collect());
         }
-        match self.rng.below(if busy { 20 } else { 12 }) {
+        match self.rng.below(if busy { 30 } else { 12 }) {
             0..=4 => Ask::Deploy(vec![self.release(&scope, routed)]),
             5 => {
                 let scopes = self.scopes.clone();
@@ -234,8 +239,8 @@ impl Sim {
                 Some(made) => Ask::Deploy(vec![(scope.clone(), self.rng.pick(made).clone())]),
                 None => Ask::Deploy(vec![self.release(&scope, routed)]),
             },
-            12..=15 => Ask::Steer(scope, Command::Cancel),
-            16 | 17 => Ask::Steer(scope, Command::Pause),
+            12..=22 => Ask::Steer(scope, Command::Cancel),
+            23..=26 => Ask::Steer(scope, Command::Pause),
             _ => Ask::Steer(scope, Command::Resume),
         }
     }

@@ -49,7 +49,7 @@ impl Engine {
         let kept = ledger.scopes.entry(scope.clone()).or_default();
         let lines = world.journal.lines(&scope.stream());
         if lines.len() > index(kept.seq) {
-            let mut fold = Fold::clone(kept);
+            let mut fold = std::mem::take(Rc::make_mut(kept));
             for line in &lines[index(fold.seq)..] {
                 if let Said::Scope(event) = &*line.said {
                     fold.state = scope::evolve(fold.state, event, line.at, &line.actor);
@@ -66,7 +66,7 @@ impl Engine {
         let kept = ledger.deployments.entry(id.clone()).or_default();
         let lines = world.journal.lines(&id.stream());
         if lines.len() > index(kept.seq) {
-            let mut fold = Fold::clone(kept);
+            let mut fold = std::mem::take(Rc::make_mut(kept));
             for line in &lines[index(fold.seq)..] {
                 if let Said::Deployment(event) = &*line.said {
                     fold.state = evolve(fold.state.take(), event);

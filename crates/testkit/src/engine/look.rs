@@ -92,9 +92,8 @@ impl Engine {
         events: Vec<Event>,
         fence: Fence,
     ) -> Result<Vec<Event>, Fault> {
-        if let (true, Some(Event::JobStarted { gate, .. })) =
-            (self.world.borrow().broken.starts_jobs_unrecorded, events.first())
-        {
+        let hasty = self.world.borrow().broken.starts_jobs_unrecorded;
+        if let Some(Event::JobStarted { gate, .. }) = events.first().filter(|_| hasty) {
             let plan = &state.plan;
             let id = job_id(&plan.id, &plan.legs[leg].scope, &format!("{:?}/{}", gate.what, gate.release), 0);
             let job = Request::Job(plan.legs[leg].scope.clone(), id, gate.clone(), fence);

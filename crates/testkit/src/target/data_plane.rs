@@ -65,6 +65,10 @@ impl World {
         }
         (place.service, place.generation) = (service.cloned(), generation);
         let mut last = 0;
+        for _ in 0..self.rng.below(4) {
+            let delay = self.rng.between(0, 8);
+            self.after(delay, Event::Target(scope.clone(), Turn::Extra));
+        }
         for proxy in 0..2 {
             let delay = if self.rng.chance(100) { self.rng.between(50, 500) } else { self.rng.between(1, 10) };
             self.after(delay, Event::Target(scope.clone(), Turn::Load(proxy, life, generation)));
@@ -89,6 +93,14 @@ impl World {
         self.changed(scope);
     }
 
+    /// Requests keep coming.
+    pub(super) fn arrive(&mut self, scope: &Scope) {
+        let busy = self.oracle.is_busy(scope);
+        let pause = if busy { self.rng.between(20, 300) } else { 1_500 };
+        self.after(pause, Event::Target(scope.clone(), Turn::Arrives));
+        self.arrives(scope);
+    }
+
     /// A request comes to one of the proxies.
     pub(super) fn arrives(&mut self, scope: &Scope) {
         let proxy = usize::from(self.rng.chance(500));
@@ -96,9 +108,6 @@ impl World {
         let service = place.proxies[proxy].service.clone().unwrap_or_default();
         let sides: Vec<_> = service.iter().filter(|(_, s)| s.weight > 0 && !s.members.is_empty()).collect();
         let total: u64 = sides.iter().map(|(_, side)| u64::from(side.weight)).sum();
-        let busy = self.oracle.is_busy(scope);
-        let pause = if busy { self.rng.between(20, 300) } else { 1_500 };
-        self.after(pause, Event::Target(scope.clone(), Turn::Arrives));
         let mut at = self.rng.below(total);
         for (revision, side) in sides {
             if at >= u64::from(side.weight) {

@@ -2,12 +2,15 @@
 
 use super::{Place, Turn};
 use crate::cast::Character;
-use crate::world::{Event, Reply, World};
+use crate::world::{Event, Reply, Time, World};
 use deployctl_core::config::Strategy;
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::{InstanceId, Revision, Scope, instance_id};
 use deployctl_core::instance::{InstanceSeen, InstanceState};
 use deployctl_core::time::Millis;
+
+/// What an instance does by itself is known everywhere after this long, unless an engine stands still.
+const NOTICED: Time = 3_000;
 
 /// An instance.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct Instance {
     pub was_ready: bool,
     /// Whether it is in trouble by itself.
     pub ill: bool,
+    /// When it came out of such trouble last.
+    pub healed: Option<Time>,
     /// Requests that it works on.
     pub in_flight: u64,
 }
@@ -49,9 +54,9 @@ impl Place {
         self.instances.values().filter(|i| i.state != InstanceState::Gone)
     }
 
-    /// Whether anything is in trouble that nobody but itself is to blame for.
-    pub fn is_ill(&self) -> bool {
-        self.instances.values().any(|i| i.ill)
+    /// Whether anything is, or was a moment ago, in trouble that nobody but itself is to blame for.
+    pub fn is_ill(&self, now: Time) -> bool {
+        self.instances.values().any(|i| i.ill || i.healed.is_some_and(|at| at + NOTICED > now))
     }
 }
 
@@ -86,8 +91,16 @@ impl World {
         self.beside(scope, revision);
         let run = self.rng.next();
         let state = InstanceState::Starting { waiting_for: "its port".into() };
-        let instance =
-            Instance { revision: revision.clone(), slot, state, run, was_ready: false, ill: false, in_flight: 0 };
+        let instance = Instance {
+            revision: revision.clone(),
+            slot,
+            state,
+            run,
+            was_ready: false,
+            ill: false,
+            healed: None,
+            in_flight: 0,
+        };
         self.place(scope).instances.insert(id.clone(), instance);
         let (delay, becomes) = match self.character(revision) {
             Character::Exits => (self.rng.between(20, 300), Becomes::Failed),
@@ -148,7 +161,7 @@ impl World {
     }
 
     pub(super) fn becomes(&mut self, scope: &Scope, id: &InstanceId, run: u64, becomes: Becomes) {
-        let quiet = self.quiet;
+        let (quiet, now) = (self.quiet, self.now);
         let Some(instance) = self.place(scope).instances.get_mut(id).filter(|i| i.run == run) else { return };
         if (instance.state == InstanceState::Stopping) != (becomes == Becomes::Gone) {
             return;
@@ -156,6 +169,7 @@ impl World {
         let revision = instance.revision.clone();
         match becomes {
             Becomes::Ready => {
+                instance.healed = instance.ill.then_some(now);
                 (instance.state, instance.was_ready, instance.ill) = (InstanceState::Ready, true, false);
             }
             Becomes::Failed => {

@@ -43,8 +43,10 @@ pub enum Turn {
     Instance(InstanceId, u64, instances::Becomes),
     /// A proxy loads what is published, if who told it to still lives.
     Load(usize, usize, u64),
-    /// A request comes.
+    /// A request comes, and others after it.
     Arrives,
+    /// A request comes, at a bad moment.
+    Extra,
     /// A request is answered.
     Answered(InstanceId),
     /// A job ends, if it is still in this run.
@@ -107,6 +109,7 @@ impl World {
         batch: &deployctl_core::journal::Batch,
     ) -> Result<Vec<deployctl_core::journal::Head>, deployctl_core::journal::AppendError> {
         let heads = self.journal.append(batch)?;
+        self.wrote(&batch.fences);
         for write in &batch.writes {
             let lines = self.journal.lines(&write.stream);
             let new = lines[lines.len() - write.entries.len()..].iter();
@@ -131,7 +134,8 @@ impl World {
         match turn {
             Turn::Instance(id, run, becomes) => self.becomes(scope, &id, run, becomes),
             Turn::Load(proxy, life, generation) => self.load(scope, proxy, life, generation),
-            Turn::Arrives => self.arrives(scope),
+            Turn::Arrives => self.arrive(scope),
+            Turn::Extra => self.arrives(scope),
             Turn::Answered(id) => self.request_done(scope, &id),
             Turn::Job(id, run, ends) => self.job_ends(scope, &id, run, ends),
         }

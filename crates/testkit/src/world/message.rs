@@ -94,3 +94,63 @@ impl Request {
         }
     }
 }
+
+/// For people who read what happened.
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(scope) = self.scope() {
+            write!(f, "{}: ", scope.app)?;
+        }
+        let name = |r: &Revision| format!("{}.{}", r.release.short(), r.nonce);
+        match self {
+            Self::Append(batch) => {
+                let writes = batch.writes.iter().map(|w| format!("{} after {}", w.stream, w.expected.0));
+                write!(f, "append {}", writes.collect::<Vec<_>>().join(", "))
+            }
+            Self::Beat(owner) => write!(f, "beat of {owner}"),
+            Self::List(_) => write!(f, "list"),
+            Self::Table(_) => write!(f, "table"),
+            Self::Traffic(_) => write!(f, "traffic"),
+            Self::Bind(_) => write!(f, "bind"),
+            Self::Start(_, revision, slot, fence) => write!(f, "start {}/{slot} by {}", name(revision), fence.0),
+            Self::Stop(_, id, fence) => write!(f, "stop {id} by {}", fence.0),
+            Self::Forget(_, id, fence) => write!(f, "forget {id} by {}", fence.0),
+            Self::Publish(_, service, generation, fence) => {
+                write!(f, "publish {generation} {} by {}", routes(service.as_ref()), fence.0)
+            }
+            Self::Job(_, _, gate, fence) => write!(f, "{} by {}", gate.what, fence.0),
+            Self::Kill(_, id, fence) => write!(f, "kill {id} by {}", fence.0),
+            Self::Smoke(_, revision) => write!(f, "smoke test of {}", name(revision)),
+        }
+    }
+}
+
+fn routes(service: Option<&Service>) -> String {
+    let Some(service) = service else { return "no service".into() };
+    let side = |(revision, side): (&Revision, &deployctl_core::ops::Side)| {
+        let members: Vec<_> = side.members.iter().map(InstanceId::as_str).collect();
+        format!("{}.{} @ {}: {}", revision.release.short(), revision.nonce, side.weight, members.join(" "))
+    };
+    format!("[{}]", service.iter().map(side).collect::<Vec<_>>().join(", "))
+}
+
+impl std::fmt::Display for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Appended(Ok(_)) | Self::Done => write!(f, "done"),
+            Self::Appended(Err(error)) => write!(f, "{error}"),
+            Self::Fault(fault) => write!(f, "fault: {fault}"),
+            Self::Instances(all) => {
+                let one = |i: &InstanceSeen| format!("{} {} {}", i.revision.release.short(), i.id, i.state.word());
+                write!(f, "[{}]", all.iter().map(one).collect::<Vec<_>>().join(", "))
+            }
+            Self::Table(service, generation) => write!(f, "{generation} {}", routes(service.as_ref())),
+            Self::Traffic(generation, in_flight, _) => {
+                let busy = in_flight.iter().filter(|(_, n)| **n > 0).map(|(id, n)| format!("{id} {n}"));
+                write!(f, "{generation} at least, in flight [{}]", busy.collect::<Vec<_>>().join(", "))
+            }
+            Self::Job(state) => write!(f, "{state:?}"),
+            Self::Smoke(said) => write!(f, "{said:?}"),
+        }
+    }
+}

@@ -251,7 +251,7 @@ impl World {
         let arrives = (self.now + delay).max(self.roads.get(&road).copied().unwrap_or(0));
         self.roads.insert(road, arrives);
         let mut delay = arrives - self.now;
-        let mut lost = self.draw_loss();
+        let mut lost = self.draw_loss(&request);
         match mishap.filter(|_| !self.quiet) {
             None => {}
             Some(Mishap::CrashBefore) => {
@@ -276,16 +276,22 @@ impl World {
         call
     }
 
-    fn draw_loss(&mut self) -> Lost {
-        if self.quiet {
+    fn draw_loss(&mut self, request: &Request) -> Lost {
+        // Where it hurts most, more goes wrong.
+        let (usual, deadly) = match request {
+            Request::Kill(..) => (300, 20),
+            Request::Publish(..) => (15, 40),
+            Request::Job(..) => (15, 15),
+            Request::Append(_) | Request::Start(..) | Request::Stop(..) => (15, 3),
+            _ => (10, 0),
+        };
+        if self.quiet || !self.rng.chance(usual + deadly) {
             return Lost::Nothing;
         }
-        match self.rng.below(300) {
-            0 => Lost::Request,
-            1 => Lost::Answer,
-            2 => Lost::Twice,
-            _ => Lost::Nothing,
+        if self.rng.below(usual + deadly) < deadly {
+            return Lost::Sender;
         }
+        *self.rng.pick(&[Lost::Request, Lost::Answer, Lost::Twice])
     }
 
     /// A message arrives: it is done, or lost.
@@ -294,7 +300,10 @@ impl World {
             Lost::Request => (request.lost("the request was lost"), 0),
             _ => self.execute(request, life),
         };
-        self.say(|| format!("{} {request:?} ({lost:?}) = {reply:?}", life));
+        if !matches!(request, Request::Beat(_)) {
+            let lost = if lost == Lost::Nothing { String::new() } else { format!(" ({lost:?} lost)") };
+            self.say(|| format!("{life} {request}{lost} = {reply}"));
+        }
         let (reply, delay) = match lost {
             Lost::Answer => (request.lost("the answer was lost"), delay),
             Lost::Twice => {

@@ -33,3 +33,37 @@ fn simulation() {
     let shown = bad.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(bad.is_empty(), "{} of {seeds} seeds went wrong; play one with DEPLOYCTL_SEED=N:\n{shown}", bad.len());
 }
+
+/// A rule that nobody breaks without being noticed.
+#[test]
+fn broken_rules_are_noticed() {
+    let rules: [(&str, fn(&mut Broken)); 15] = [
+        ("the journal appends whatever the fence", |b| b.journal_unfenced = true),
+        ("the target acts whatever the fence", |b| b.target_unfenced = true),
+        ("a taken-over deployment keeps its fence", |b| b.takeover_keeps_fence = true),
+        ("traffic moves to what is not ready", |b| b.routes_before_ready = true),
+        ("what is routed or has requests is stopped", |b| b.stops_at_once = true),
+        ("stops go out in the round that published", |b| b.stops_before_acknowledged = true),
+        ("observed after converging", |b| b.looks_after_converging = true),
+        ("a job is started before it is recorded", |b| b.starts_jobs_unrecorded = true),
+        ("a job of unknown outcome is run again", |b| b.repeats_any_job = true),
+        ("turning back although a job could not be ended", |b| b.ignores_kill_faults = true),
+        ("a job that was killed before it began may begin", |b| b.kills_leave_no_mark = true),
+        ("nobody takes over", |b| b.never_takes_over = true),
+        ("deadlines end nothing", |b| b.no_deadline = true),
+        ("a fault closes as restored", |b| b.closes_on_faults = true),
+        ("nothing keeps what rests", |b| b.no_keepers = true),
+    ];
+    let most = number("DEPLOYCTL_SEEDS").unwrap_or(3_000);
+    let mut unnoticed = Vec::new();
+    for (name, breaks) in rules {
+        let mut broken = Broken::default();
+        breaks(&mut broken);
+        let noticed = (0..most).find_map(|seed| Some((seed, run(seed, broken, false).wrong.into_iter().next()?)));
+        match noticed {
+            Some((seed, why)) => println!("{name}: seed {seed}, {why}"),
+            None => unnoticed.push(name),
+        }
+    }
+    assert!(unnoticed.is_empty(), "in {most} seeds nobody noticed: {unnoticed:#?}");
+}
