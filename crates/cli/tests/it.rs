@@ -6,6 +6,7 @@ mod it {
     mod http;
     mod jobs;
     mod looking;
+    mod places;
     mod plan;
     mod promote;
     mod rollback;

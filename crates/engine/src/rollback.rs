@@ -35,7 +35,8 @@ impl Engine {
                 return self.turn_back_running(&id, ask).await;
             }
         }
-        let scopes = if ask.place.app.is_none() { self.last_together(scopes).await? } else { scopes };
+        let several = ask.place.app.is_none() || ask.version.is_none() && scopes.len() > 1;
+        let scopes = if several { self.last_together(scopes).await? } else { scopes };
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
         let (mut legs, mut standing, mut why) = (Vec::<Leg>::new(), Vec::new(), None);
         for scope in scopes {
@@ -44,8 +45,8 @@ impl Engine {
                 Err(nothing) => why = Some(nothing),
                 Ok(target) => {
                     let config = self.stored(&target.pin.revision.release).await?.config.clone();
-                    let wish =
-                        Wish::Rollback { pin: &target.pin, config: &config, keep: target.keep, undo: target.undo };
+                    let undo = self.with_undo(target.undo).await?;
+                    let wish = Wish::Rollback { pin: &target.pin, config: &config, keep: target.keep, undo };
                     legs.extend(planner::leg(&here.place(), &wish, &id, now));
                     standing.push(here);
                 }
@@ -74,7 +75,19 @@ impl Engine {
         Ok(Answer::Deployment { id: id.clone(), changes })
     }
 
-    /// For `--all`: the scopes that the newest deployment in effect changed.
+    /// Those of the releases whose migration can be undone; older releases work with what the others did.
+    async fn with_undo(&self, releases: Vec<Sha256Hex>) -> Result<Vec<Sha256Hex>, Refused> {
+        let mut undo = Vec::new();
+        for id in releases {
+            let release = self.stored(&id).await?;
+            if release.config.migrate.as_ref().is_some_and(|migrate| migrate.undo.is_some()) {
+                undo.push(id);
+            }
+        }
+        Ok(undo)
+    }
+
+    /// For `--all` and for several regions: the scopes that the newest deployment in effect changed.
     async fn last_together(&self, scopes: Vec<Scope>) -> Result<Vec<Scope>, Refused> {
         let mut states = Vec::new();
         for scope in scopes {

@@ -63,6 +63,10 @@ fn everything_at_once_is_one_entry_per_app_and_turned_back_together() {
     assert_eq!(world.history("worker")[0], "v3 rolled_back restored");
     assert_eq!(world.history("api")[0], "v3 rolled_back restored");
     assert_eq!(world.role("app").len(), 1, "nothing of v3 is left");
+    world.ok("deploy --env dev --app api --version v1");
+    world.ok("deploy --env dev --all --version v2").says("deploy api v1 -> v2 in dev");
+    world.ok("rollback --env dev --all").says("rollback api v2 -> v1 in dev");
+    assert_eq!((world.served("api"), world.now("worker")), ("v1".into(), "v2 healthy 1".into()));
 }
 
 #[test]
