@@ -16,6 +16,10 @@ use deployctl_core::versions::{self, Known};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// A deploy is prepared so often, at most, when somebody writes to the same streams meanwhile: who deploys the same new
+/// version to another environment for one.
+const TRIES: usize = 5;
+
 /// What a deploy would do, ready to be opened.
 pub(crate) struct Prepared {
     pub(crate) plan: Option<Plan>,
@@ -57,6 +61,16 @@ impl Engine {
 
     /// Deploys. Returns once the deployment is durably accepted.
     pub async fn deploy(self: &Arc<Self>, ask: &Deploy) -> Result<Answer, Refused> {
+        let mut tries = 1;
+        loop {
+            match self.deploy_once(ask).await {
+                Err(refused) if refused.code == "journal-conflict" && tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn deploy_once(self: &Arc<Self>, ask: &Deploy) -> Result<Answer, Refused> {
         let _collecting = self.collecting.read().await;
         let prepared = match &ask.plan {
             None => self.prepare(ask).await?,

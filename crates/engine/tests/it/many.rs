@@ -24,3 +24,20 @@ async fn a_thousand_deployments_at_once_all_end_also_across_a_new_engine() {
         assert_eq!(end(&engine, &id).await.closed.unwrap().verdict.word(), "succeeded");
     }
 }
+
+#[tokio::test]
+async fn the_same_new_version_in_several_environments_at_once() {
+    let world = World::default();
+    let engine = world.engine().await;
+    let asks: Vec<_> = ["dev", "test", "stage", "prod"]
+        .map(|environment| {
+            let mut leg = leg("app", "v1", config(Strategy::BlueGreen));
+            leg.scope.environment = environment.parse().unwrap();
+            deploy(vec![leg])
+        })
+        .into();
+    for answer in futures_util::future::join_all(asks.iter().map(|ask| engine.deploy(ask))).await {
+        let id = id_of(answer);
+        assert_eq!(end(&engine, &id).await.closed.unwrap().verdict.word(), "succeeded");
+    }
+}

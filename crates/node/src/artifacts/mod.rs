@@ -24,6 +24,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A file as an artifact is called this in its folder, beside the name that it came with.
@@ -35,6 +36,8 @@ pub struct Store {
     root: PathBuf,
     limits: Limits,
     spare: Duration,
+    /// Held while a tree is given its name.
+    publishing: Arc<Mutex<()>>,
 }
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -42,8 +45,9 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 impl Store {
     /// The store below the state folder. Removes what processes that are gone left half done.
     pub fn new(state: &Path) -> Self {
+        let spare = Duration::from_secs(15 * 60);
         let store =
-            Self { root: state.join("artifacts"), limits: Limits::default(), spare: Duration::from_secs(15 * 60) };
+            Self { root: state.join("artifacts"), limits: Limits::default(), spare, publishing: Arc::default() };
         store.remove_half_done();
         store
     }
@@ -79,7 +83,7 @@ impl Store {
             crash::point("artifacts.unpacked");
             self.publish(&blob, &self.blob(&artifact))?;
             crash::point("artifacts.blob-published");
-            self.publish_tree(&tree, &artifact)?;
+            self.publish_tree(&tree, &artifact, &got.name)?;
         } else {
             touch(&self.blob(&artifact));
         }
@@ -104,7 +108,7 @@ impl Store {
         }
         let work = self.work()?;
         let unpacked = self.unpack(&work, &blob, artifact, PLAIN)?;
-        self.publish_tree(&unpacked, artifact)?;
+        self.publish_tree(&unpacked, artifact, PLAIN)?;
         Ok(tree)
     }
 
@@ -175,8 +179,13 @@ impl Store {
         fs::rename(from, to).and_then(|()| durable::sync_folder(to)).map_err(store)
     }
 
-    fn publish_tree(&self, tree: &Path, artifact: &Artifact) -> Result<(), IngestError> {
+    fn publish_tree(&self, tree: &Path, artifact: &Artifact, name: &str) -> Result<(), IngestError> {
+        let _one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let to = self.tree(artifact);
+        if self.is_known_as(artifact, name) {
+            // Somebody else was quicker, and instances may be starting from what they published.
+            return Ok(());
+        }
         if to.exists() {
             // A file under another name: instances may run from the old folder, so it is put aside whole.
             self.remove(&to).map_err(|e| IngestError::store(&to, &e))?;

@@ -135,6 +135,30 @@ fn archives_of_every_kind() {
     assert!(fs::read_dir(bench.at.path().join("state/artifacts/tmp")).unwrap().next().is_none());
 }
 
+/// Several environments get the same new version at once: who has it may start from it, whatever the others still do.
+#[test]
+fn the_same_bytes_taken_in_at_once_never_go_away_again() {
+    let bench = Bench::new();
+    let path = bench.file("app.tar.gz", &gz(&good_tar()));
+    let (ready, left) = (std::sync::Barrier::new(8), std::sync::atomic::AtomicUsize::new(8));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                ready.wait();
+                let artifact = bench.ingest(&path).unwrap();
+                left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+                loop {
+                    let last = left.load(std::sync::atomic::Ordering::SeqCst) == 0;
+                    assert_eq!(fs::read(bench.store.tree(&artifact).join("bin/link")).unwrap(), b"data");
+                    if last {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_folder_has_the_same_digest_whenever_the_same_is_in_it() {
     let bench = Bench::new();
