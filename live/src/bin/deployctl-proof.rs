@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use deployctl_live::{bench, lost};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ fn prove(args: Lost) -> Result<bool, String> {
         time: args.seconds.map(Duration::from_secs),
         slow: Duration::from_millis(args.slow),
         tell: true,
-        binary: args.binary,
+        binary: absolute(&args.binary)?,
         example: args.example,
     };
     let findings = lost::run(&options)?;
@@ -123,9 +123,10 @@ fn prove(args: Lost) -> Result<bool, String> {
 }
 
 fn measure(args: Bench) -> Result<bool, String> {
-    let store_examples = args.binary.parent().map(|folder| folder.join("examples")).unwrap_or_default();
+    let binary = absolute(&args.binary)?;
+    let store_examples = binary.parent().map(|folder| folder.join("examples")).unwrap_or_default();
     let options = bench::Options {
-        binary: args.binary,
+        binary,
         example: args.example,
         store_examples,
         rounds: args.rounds.max(1),
@@ -139,4 +140,9 @@ fn measure(args: Bench) -> Result<bool, String> {
         bench::write(path, &options, &sections).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(true)
+}
+
+/// Commands are run elsewhere.
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -94,7 +94,13 @@ impl Proof<'_> {
     fn record(&self, step: Step) {
         let mut steps = self.steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.options.tell || step.wrong.is_some() {
-            eprintln!("{:>4}/{} {}", steps.len() + 1, self.options.deployments, step.line());
+            eprintln!(
+                "{:>4}/{} {:.1} {}",
+                steps.len() + 1,
+                self.options.deployments,
+                self.begun.elapsed().as_secs_f64(),
+                step.line()
+            );
         }
         steps.push(step);
     }
@@ -130,7 +136,7 @@ pub fn run(options: &Options) -> Result<Findings, String> {
         driven.into_iter().collect::<Result<(), String>>().and(troubled)
     });
     let took = begun.elapsed();
-    let reports = loads.into_iter().map(|(name, load)| (name, load.finish())).collect();
+    let reports: Vec<(String, Report)> = loads.into_iter().map(|(name, load)| (name, load.finish())).collect();
     let (kills, upgrades) = troubled?;
     let steps = proof.steps.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(Findings { steps, reports, kills, upgrades, took })
