@@ -210,7 +210,7 @@ impl World {
         let routed = wanted.and_then(|r| self.releases.get(&r.release)).is_some_and(|(r, _)| r.config.route.is_some());
         let ready = place.alive().filter(|i| Some(&i.revision) == wanted && i.state == InstanceState::Ready).count();
         let served = place.proxies.iter().map(|p| place.serving(p.service.as_ref())).min().unwrap_or(0);
-        if routed && served < ready && !place.is_ill(self.now) {
+        if routed && served < ready && !place.is_ill() {
             self.wrong(format!("{scope} is said to be as wished, with traffic on {served} of {ready}"));
         }
     }
@@ -248,8 +248,7 @@ impl World {
     /// Capacity changes by what we do.
     pub fn capacity(&mut self, scope: &Scope, before: usize, after: usize) {
         let promised = self.oracle.promised.get(scope).copied().unwrap_or(0) as usize;
-        let now = self.now;
-        let ill = self.place(scope).is_ill(now);
+        let ill = self.place(scope).is_ill();
         if after < before && after < promised.min(before) && !ill {
             self.wrong(format!("{scope} is taken from {before} to {after} healthy instances, {promised} are promised"));
         }

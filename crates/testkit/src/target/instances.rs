@@ -2,15 +2,12 @@
 
 use super::{Place, Turn};
 use crate::cast::Character;
-use crate::world::{Event, Reply, Time, World};
+use crate::world::{Event, Reply, World};
 use deployctl_core::config::Strategy;
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::{InstanceId, Revision, Scope, instance_id};
 use deployctl_core::instance::{InstanceSeen, InstanceState};
 use deployctl_core::time::Millis;
-
-/// What an instance does by itself is known everywhere after this long, unless an engine stands still.
-const NOTICED: Time = 3_000;
 
 /// An instance.
 #[derive(Clone, Debug)]
@@ -27,8 +24,8 @@ pub struct Instance {
     pub was_ready: bool,
     /// Whether it is in trouble by itself.
     pub ill: bool,
-    /// When it came out of such trouble last.
-    pub healed: Option<Time>,
+    /// Whether it ever was, in this run: whoever decided by what was seen then may act much later.
+    pub was_ill: bool,
     /// Requests that it works on.
     pub in_flight: u64,
 }
@@ -54,9 +51,9 @@ impl Place {
         self.instances.values().filter(|i| i.state != InstanceState::Gone)
     }
 
-    /// Whether anything is, or was a moment ago, in trouble that nobody but itself is to blame for.
-    pub fn is_ill(&self, now: Time) -> bool {
-        self.instances.values().any(|i| i.ill || i.healed.is_some_and(|at| at + NOTICED > now))
+    /// Whether anything is, or was, in trouble that nobody but itself is to blame for.
+    pub fn is_ill(&self) -> bool {
+        self.instances.values().any(|i| i.was_ill)
     }
 }
 
@@ -98,7 +95,7 @@ impl World {
             run,
             was_ready: false,
             ill: false,
-            healed: None,
+            was_ill: false,
             in_flight: 0,
         };
         self.place(scope).instances.insert(id.clone(), instance);
@@ -161,7 +158,7 @@ impl World {
     }
 
     pub(super) fn becomes(&mut self, scope: &Scope, id: &InstanceId, run: u64, becomes: Becomes) {
-        let (quiet, now) = (self.quiet, self.now);
+        let quiet = self.quiet;
         let Some(instance) = self.place(scope).instances.get_mut(id).filter(|i| i.run == run) else { return };
         if (instance.state == InstanceState::Stopping) != (becomes == Becomes::Gone) {
             return;
@@ -169,7 +166,6 @@ impl World {
         let revision = instance.revision.clone();
         match becomes {
             Becomes::Ready => {
-                instance.healed = instance.ill.then_some(now);
                 (instance.state, instance.was_ready, instance.ill) = (InstanceState::Ready, true, false);
             }
             Becomes::Failed => {
@@ -185,6 +181,7 @@ impl World {
             }
             Becomes::Gone => instance.state = InstanceState::Gone,
         }
+        instance.was_ill |= instance.ill;
         self.say(|| format!("{id} becomes {becomes:?}"));
         let next = match becomes {
             Becomes::Ready if self.character(&revision) == Character::Sickens => {
