@@ -6,7 +6,7 @@ use crate::minder::{self, Remains, Shim};
 use crate::node::{Inner, Node, REMOVED};
 use crate::records::{self, RunSpec, StopOrder};
 use crate::shim::control::tell_stop;
-use crate::spawn::ShimFor;
+use crate::spawn::{ShimFor, shims_of};
 use crate::tracked::Tracked;
 use crate::trouble::trouble;
 use crate::user;
@@ -18,18 +18,17 @@ use deployctl_core::instance::{InstanceSeen, InstanceSpec, InstanceState, Instan
 use deployctl_core::time::Span;
 use deployctl_sys::crash;
 use deployctl_sys::lock::Lock;
-use deployctl_sys::process::Identity;
 use futures_core::stream::BoxStream;
 use rustix::process::Signal;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A shim that has not ended its instance so long after the grace is taken for stuck.
-const OVERDUE: Duration = Duration::from_secs(5);
+pub(crate) const OVERDUE: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Instances for Node {
@@ -74,7 +73,7 @@ impl Instances for Node {
         tracked.update(|view| view.stopping = Some(view.stopping.map_or(grace.0, |before| before.min(grace.0))));
         tracked.end_prober();
         let told = tell(&tracked.folder, grace.0).await;
-        tokio::spawn(overdue(Arc::clone(&tracked), grace.0 + OVERDUE));
+        tokio::spawn(overdue(self.inner.layout.state().to_owned(), Arc::clone(&tracked), grace.0 + OVERDUE));
         told.map_err(|e| trouble("the shim cannot be told by", tracked.folder.path(), &e))
     }
 
@@ -249,16 +248,19 @@ async fn tell(folder: &RunFolder, grace: Duration) -> io::Result<()> {
 
 /// Tells the shim once more to stop: the engine that wrote the order down may have died before it told the shim, or while
 /// it waited for it.
-pub(crate) async fn order_again(tracked: Arc<Tracked>, grace: Duration) {
+pub(crate) async fn order_again(state: PathBuf, tracked: Arc<Tracked>, grace: Duration) {
     let _ = tell(&tracked.folder, grace).await;
-    overdue(tracked, grace + OVERDUE).await;
+    overdue(state, tracked, grace + OVERDUE).await;
 }
 
 /// A shim that hangs, or was stopped by a signal, is killed; its minder starts another one, which ends the instance.
-async fn overdue(tracked: Arc<Tracked>, span: Duration) {
+async fn overdue(state: PathBuf, tracked: Arc<Tracked>, span: Duration) {
     tokio::time::sleep(span).await;
-    let shim = tracked.view().run.as_ref().map(|run| Identity::from(&run.shim));
-    if let Some(shim) = shim.filter(|_| !tracked.view().gone) {
+    if tracked.view().gone {
+        return;
+    }
+    let shims = tokio::task::spawn_blocking(move || shims_of(&state, ShimFor::Run, tracked.id.as_str()));
+    for shim in shims.await.unwrap_or_default() {
         let _ = shim.signal(Signal::KILL);
     }
 }

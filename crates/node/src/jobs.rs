@@ -1,7 +1,7 @@
 //! The port `Jobs` on local processes.
 
 use crate::bind::Binder;
-use crate::instances::bug;
+use crate::instances::{OVERDUE, bug};
 use crate::layout::make_private;
 use crate::minder::{self, Remains, Shim};
 use crate::node::{Inner, Node};
@@ -9,7 +9,7 @@ use crate::probe::{http, say};
 use crate::records::{self, JobResult, RunSpec, StopOrder};
 use crate::shim::control::tell_stop;
 use crate::shim::family::Family;
-use crate::spawn::ShimFor;
+use crate::spawn::{ShimFor, shims_of};
 use crate::tail::last_lines;
 use crate::tracked::LAST_LINES;
 use crate::trouble::trouble;
@@ -23,7 +23,7 @@ use deployctl_sys::{crash, lock};
 use std::io;
 use std::process::Child;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -82,6 +82,7 @@ impl Jobs for Node {
         let Some(spec) = records::read::<RunSpec>(&folder.spec()).map_err(cannot)? else { return Ok(()) };
         let family = Family::seen_from_outside(&self.inner.layout, &folder, id.as_str());
         let _ = records::write(&folder.stop(), &StopOrder { grace_ms: Span::ms(0) });
+        let mut due = Instant::now() + OVERDUE;
         loop {
             if !tell_stop(&folder.control(), Duration::ZERO).map_err(cannot)?
                 && !lock::is_held(&folder.lock()).map_err(cannot)?
@@ -96,6 +97,15 @@ impl Jobs for Node {
                 let child = self.inner.shim(ShimFor::Job, &spec, &folder, Some(Duration::ZERO))?;
                 let mut shim = Shim::started(child).map_err(cannot)?;
                 shim.attend(None, || {}).await;
+            }
+            if Instant::now() > due {
+                // It was stopped, or hangs, and does not do as it is told.
+                let (state, of) = (self.inner.layout.state().to_owned(), id.clone());
+                let shims = tokio::task::spawn_blocking(move || shims_of(&state, ShimFor::Job, of.as_str()));
+                for shim in shims.await.map_err(|e| bug(&e))? {
+                    let _ = shim.signal(rustix::process::Signal::KILL);
+                }
+                due = Instant::now() + OVERDUE;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -178,7 +178,8 @@ impl Inner {
             self.mind(Arc::clone(&tracked), None);
             let ordered = tracked.view().stopping;
             if let Some(grace) = ordered {
-                tokio::spawn(crate::instances::order_again(tracked, grace));
+                let state = self.layout.state().to_owned();
+                tokio::spawn(crate::instances::order_again(state, tracked, grace));
             }
         }
         Ok(())

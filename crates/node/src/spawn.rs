@@ -2,6 +2,7 @@
 
 use crate::layout::RunFolder;
 use deployctl_core::instance::SecretValues;
+use deployctl_sys::process::{self, Identity};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +29,14 @@ impl ShimFor {
             Self::Check => "--check",
         }
     }
+}
+
+/// The shims of a run or job, by their arguments: also one that was stopped before it could say who it is.
+pub(crate) fn shims_of(state: &Path, what: ShimFor, id: &str) -> Vec<Identity> {
+    let wanted = [&b"shim"[..], b"--state", state.as_os_str().as_encoded_bytes(), what.flag().as_bytes(), id.as_bytes()];
+    let is_one = |pid: &u32| process::arguments(*pid).iter().skip(1).take(wanted.len()).eq(wanted.iter());
+    let pids = process::all().unwrap_or_default();
+    pids.into_iter().filter(is_one).filter_map(|pid| Identity::of(pid).ok().flatten()).collect()
 }
 
 /// How shims are started.

@@ -123,6 +123,13 @@ pub fn all() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// The arguments of a process, the program's name first; empty if it cannot be seen.
+pub fn arguments(pid: u32) -> Vec<Vec<u8>> {
+    let mut bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    bytes.pop_if(|last| *last == 0);
+    bytes.split(|b| *b == 0).map(<[u8]>::to_vec).collect()
+}
+
 /// The arguments of a process joined by blanks, for people; empty if it cannot be seen.
 pub fn command_line(pid: u32) -> String {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

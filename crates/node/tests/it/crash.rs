@@ -123,6 +123,20 @@ async fn a_shim_that_hangs_is_replaced_when_its_instance_is_to_stop() {
 }
 
 #[tokio::test]
+async fn a_shim_that_hangs_before_it_said_who_it_is_is_ended_all_the_same() {
+    for point in ["shim.started", "shim.locked", "shim.spawned"] {
+        let world = World::new();
+        let node = world.node_with_crash(point, "stop");
+        let spec = App::server("api").instance(0);
+        node.start(&spec, FENCE).await.unwrap();
+        eventually(point, || world.passed(point)).await;
+        node.stop(&spec.scope, &spec.id, Span::ms(10), FENCE).await.unwrap();
+        until_gone(&node, &spec).await;
+        settled(&world, 0, 0).await;
+    }
+}
+
+#[tokio::test]
 async fn killed_and_minded_by_a_node_that_lives() {
     let world = World::new();
     let node = world.node();

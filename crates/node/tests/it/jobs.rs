@@ -166,14 +166,16 @@ async fn killed_at_each_of_its_points() {
 
 #[tokio::test]
 async fn a_job_is_killed_on_request_also_without_its_shim() {
-    for without_shim in [false, true] {
+    for crash in [None, Some(Signal::KILL), Some(Signal::STOP)] {
         let world = World::new();
         let node = world.node();
         let job = job(&format!("{COUNT} setsid sleep 1000 & sleep 1001"));
         assert_eq!(node.run(&job, FENCE).await.unwrap(), JobState::Running);
         eventually("it runs", || world.workers().len() >= 3).await;
-        if without_shim {
-            world.shims()[0].signal(Signal::KILL).unwrap();
+        if let Some(signal) = crash {
+            world.shims()[0].signal(signal).unwrap();
+        }
+        if crash == Some(Signal::KILL) {
             eventually("the shim is gone", || world.shims().is_empty()).await;
         }
         node.kill(&job.scope, &job.id, FENCE).await.unwrap();
