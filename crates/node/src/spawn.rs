@@ -33,7 +33,8 @@ impl ShimFor {
 
 /// The shims of a run or job, by their arguments: also one that was stopped before it could say who it is.
 pub(crate) fn shims_of(state: &Path, what: ShimFor, id: &str) -> Vec<Identity> {
-    let wanted = [&b"shim"[..], b"--state", state.as_os_str().as_encoded_bytes(), what.flag().as_bytes(), id.as_bytes()];
+    let wanted =
+        [&b"shim"[..], b"--state", state.as_os_str().as_encoded_bytes(), what.flag().as_bytes(), id.as_bytes()];
     let is_one = |pid: &u32| process::arguments(*pid).iter().skip(1).take(wanted.len()).eq(wanted.iter());
     let pids = process::all().unwrap_or_default();
     pids.into_iter().filter(is_one).filter_map(|pid| Identity::of(pid).ok().flatten()).collect()
