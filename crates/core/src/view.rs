@@ -182,7 +182,9 @@ pub fn waypoint_words(desired: &crate::desired::Desired, version: impl Fn(&crate
             _ => format!("{}: {count} @ {}", version(revision), percent(desired.weight(revision))),
         }
     });
-    words.collect::<Vec<_>>().join(", ")
+    let mut words: Vec<String> = words.collect();
+    words.sort();
+    words.join(", ")
 }
 
 /// Basis points as percent, without needless zeros.

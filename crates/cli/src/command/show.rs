@@ -7,7 +7,9 @@ use crate::follow;
 use crate::output::time::rfc3339;
 use crate::output::{json, out};
 use deployctl_api::{Query, paths};
+use deployctl_core::desired::JobKind;
 use deployctl_core::journal::Entry;
+use deployctl_core::time::Millis;
 use deployctl_core::view;
 use serde_json::{Value, json};
 
@@ -56,17 +58,38 @@ fn words(view: &view::Deployment, entries: &[Entry]) -> String {
         }
         None => lines.push(format!("  running: {}", view.waiting.as_deref().unwrap_or("on its way"))),
     }
-    for entry in entries {
-        let mut event = event(entry);
-        let what = event["type"].as_str().unwrap_or("?").to_owned();
-        if let Some(fields) = event.as_object_mut() {
-            fields.remove("type");
-            fields.remove("plan");
-            fields.remove("paths");
-        }
-        lines.push(format!("  {}  {what} {}", rfc3339(entry.at), event));
-    }
+    lines.extend(entries.iter().map(|entry| {
+        let by = if entry.actor == "deployctl" { String::new() } else { format!(" by {}", entry.actor) };
+        format!("  {}  {}{by}", rfc3339(entry.at), happened(view, &event(entry)))
+    }));
     lines.join("\n")
+}
+
+/// An event of a deployment, for people.
+fn happened(view: &view::Deployment, event: &Value) -> String {
+    let text = |key: &str| event[key].as_str().unwrap_or_default();
+    let time = |key: &str| event[key].as_u64().map_or(String::new(), |at| rfc3339(Millis(at)));
+    let leg = event["leg"].as_u64().and_then(|leg| view.legs.get(usize::try_from(leg).ok()?));
+    let app = leg.map_or(String::new(), |leg| match leg.region.as_str() {
+        "default" => format!("{}: ", leg.app),
+        region => format!("{}/{region}: ", leg.app),
+    });
+    let job: Option<JobKind> = serde_json::from_value(event["gate"]["what"].clone()).ok();
+    let job = job.map_or("job".to_owned(), |job| format!("the {job}"));
+    match text("type") {
+        "opened" => format!("accepted, to be done by {}", time("deadline")),
+        "leg_started" => format!("{app}begins"),
+        "job_started" => format!("{app}{job} starts as {}", text("job")),
+        "job_ended" => match event["failure"].as_str() {
+            Some(why) => format!("{app}{job} failed: {why}"),
+            None => format!("{app}{job} ended well"),
+        },
+        "hold_started" => format!("{app}held until {}", time("until")),
+        "reached" => format!("{app}waypoint {} reached", event["waypoint"].as_u64().unwrap_or(0) + 1),
+        "turned_back" => format!("turned back, to be done by {}: {}", time("deadline"), text("reason")),
+        "closed" => format!("{}: {}", text("verdict"), text("reason")),
+        other => other.to_owned(),
+    }
 }
 
 pub(crate) async fn attach(context: &Context, args: &Follow) -> Result<(), Failure> {

@@ -32,9 +32,12 @@ fn place(status: &Status) -> String {
 }
 
 fn block(status: &Status) -> String {
-    let version = status.version.as_ref().map_or("nothing".to_owned(), ToString::to_string);
     let since = status.since.map_or(String::new(), |since| format!(", since {} ({})", rfc3339(since), ago(since)));
-    let mut lines = vec![format!("{}: {version} is {}{since}", place(status), paint(&status.health))];
+    let what = match &status.version {
+        Some(version) => format!("{version} is {}", paint(&status.health)),
+        None => "nothing is current".to_owned(),
+    };
+    let mut lines = vec![format!("{}: {what}{since}", place(status))];
     if let Some(detail) = &status.detail {
         lines.push(format!("  {detail}"));
     }

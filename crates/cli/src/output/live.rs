@@ -161,10 +161,13 @@ impl Live {
 
     fn current(&self, leg: &view::Leg) -> String {
         let mut text = towards(leg);
+        if !leg.shares.is_empty() {
+            let shares: Vec<String> = leg.shares.iter().map(|(version, share)| format!("{version} {share}")).collect();
+            text.push_str(&format!("\n    traffic now: {}", shares.join(", ")));
+        }
         for instance in &leg.instances {
-            let share = leg.shares.get(&instance.version).map_or(String::new(), |share| format!(" of {share}"));
             let detail = instance.detail.as_deref().map_or(String::new(), |d| format!(" ({d})"));
-            text.push_str(&format!("\n    {} {} {}{share}{detail}", instance.version, instance.id, instance.state));
+            text.push_str(&format!("\n    {} {} {}{detail}", instance.version, instance.id, instance.state));
         }
         text
     }
