@@ -81,13 +81,7 @@ fn health(rule: &str) -> u16 {
             std::thread::sleep(Duration::from_millis(number()));
             200
         }
-        Some("flaky") => {
-            if CHECKS.fetch_add(1, Ordering::Relaxed) < number() {
-                500
-            } else {
-                200
-            }
-        }
+        Some("flaky") if CHECKS.fetch_add(1, Ordering::Relaxed) < number() => 500,
         _ => 200,
     }
 }

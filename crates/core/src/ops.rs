@@ -201,7 +201,8 @@ fn blocked(seen: &Seen<'_>, to: &Waypoint, members: &BTreeMap<&Revision, Vec<&In
         let before = seen.sides.get(revision).map_or(0, |side| side.weight);
         let ready = ready_of(&members[revision]);
         let wanted = part.extent.count() as usize;
-        (weight > before && ready < wanted && demanded(revision)).then(|| format!("{ready} of {wanted} new instances are healthy"))
+        (weight > before && ready < wanted && demanded(revision))
+            .then(|| format!("{ready} of {wanted} new instances are healthy"))
     })?;
     let is_ready = |id: &InstanceId| seen.instances.iter().any(|i| i.id == *id && i.state == InstanceState::Ready);
     let serves = seen.sides.values().any(|side| side.weight > 0 && side.members.iter().any(is_ready));

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 /// An event, read back from the text that was appended.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "few at a time, and most are of the large kind")]
 pub enum Said {
     /// Of a deployment's stream.
     Deployment(deployment::Event),

@@ -347,10 +347,8 @@ fn what_is_ill_leaves_the_pool_while_anything_in_it_is_healthy() {
 #[test]
 fn a_bad_release_does_not_hold_up_the_way_back_to_weights() {
     let ready = |slot| seen(1, slot, InstanceState::Ready);
-    let mut place = Place {
-        instances: vec![ready(0), ready(1), seen(2, 0, failed()), seen(2, 1, failed())],
-        ..Place::default()
-    };
+    let mut place =
+        Place { instances: vec![ready(0), ready(1), seen(2, 0, failed()), seen(2, 1, failed())], ..Place::default() };
     let members = place.instances[..2].iter().map(|i| i.id.clone()).collect();
     place.sides = BTreeMap::from([(rev(1), Side { weight: 2, members })]);
     let old = config(How::BlueGreen, 2);

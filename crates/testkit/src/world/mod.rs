@@ -206,6 +206,7 @@ impl World {
     }
 
     /// The next thing that happens, at its time.
+    #[expect(clippy::should_implement_trait, reason = "taking an event moves the clock")]
     pub fn next(&mut self) -> Option<Event> {
         let ((at, _), event) = self.queue.pop_first()?;
         self.now = at;
