@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 const ENV: &str = "bench";
 const OVERLAYS: [(&str, &str); 6] = [
-    ("place", "environments:\n  bench: {}\n"),
+    ("place", "environments:\n  bench: {}\napps:\n  api:\n    smoke: []\n"),
     ("blue-green", "apps:\n  api:\n    strategy: blue-green\n"),
     ("rolling", "apps:\n  api:\n    strategy: rolling\n"),
     ("bake", "apps:\n  api:\n    strategy: { blue-green: { bake: 1h } }\n"),
@@ -48,7 +48,7 @@ pub(super) fn measure(options: &Options) -> Result<Vec<Section>, String> {
     let start_ms = start_up(&stage, options.rounds.max(5))?;
     let mut section = Section::new(
         "Deployments",
-        "The example's API, two instances, while 400 requests a second ask for its version. *Own time* is from the start of\n\
+        "The example's API, two instances, without its smoke test, while 400 requests a second ask for its version. *Own time* is from the start of\n\
          the command to the first answer of the new version, less the start-up: from the start of the API's process, without\n\
          deployctl, to its first healthy answer, which is asked for every half millisecond.",
     );

@@ -61,8 +61,9 @@ impl Rivals {
         let haproxy = Rival { name: "haproxy", http, https, process: haproxy };
         let all = vec![ours, nginx, haproxy];
         for rival in &all {
-            wait_for(rival.http)?;
-            wait_for(rival.https)?;
+            let late = |e| format!("{}: {e}", rival.name);
+            wait_for(rival.http).map_err(late)?;
+            wait_for(rival.https).map_err(late)?;
         }
         Ok(Self { all, _upstream: upstream, _folder: folder })
     }
@@ -72,7 +73,7 @@ impl Rivals {
 fn on(core: &str, program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<Running, String> {
     let mut command = Command::new("taskset");
     command.args(["-c", core, program]).args(args).envs(env.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command.spawn().map(Running).map_err(|e| format!("{program} cannot be run: {e}"))
 }
 
@@ -148,7 +149,7 @@ fn nginx_proxy(folder: &Path, (http, https, up): (u16, u16, u16)) -> String {
 fn haproxy_config(folder: &Path, (http, https, up): (u16, u16, u16)) -> String {
     let at = folder.display();
     format!(
-        "global\n  nbthread 1\n  maxconn 10000\ndefaults\n  mode http\n  timeout client 300s\n  timeout server 300s\n  \
+        "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode http\n  timeout client 300s\n  timeout server 300s\n  \
          timeout connect 5s\n  timeout http-keep-alive 300s\n  option forwardfor\n  http-reuse always\nfrontend f\n  \
          bind 127.0.0.1:{http}\n  bind 127.0.0.1:{https} ssl crt {at}/shop.pem alpn h2,http/1.1\n  default_backend b\n\
          backend b\n  server s 127.0.0.1:{up}\n"

@@ -1,8 +1,10 @@
 //! Tests of the load: against servers that lose what they are told to lose, and against the example.
 
+mod crash;
 mod faulty;
 mod http1;
 mod http2;
+mod lost;
 mod rate;
 mod sessions;
 mod shop;

@@ -1,0 +1,45 @@
+//! A sample of the proof that no request is lost; `cargo xtask lost` is the whole of it.
+
+use deployctl_live::lost::{self, Options};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// The binary of deployctl that was built beside this test; none, said by name, where it was not.
+fn binary() -> Option<PathBuf> {
+    let here = std::env::current_exe().unwrap();
+    let built = here.ancestors().nth(2).unwrap().join("deployctl");
+    if built.is_file() {
+        return Some(built);
+    }
+    let why = format!("{} is not there: cargo build --package deployctl", built.display());
+    assert!(std::env::var("DEPLOYCTL_LIVE").as_deref() != Ok("all"), "{why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
+#[test]
+fn nothing_is_lost_while_versions_engines_and_proxies_come_and_go() {
+    let Some(binary) = binary() else { return };
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop");
+    let prepared = Command::new(example.join("prepare")).output().unwrap();
+    assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+    let options = Options {
+        binary,
+        example,
+        deployments: 12,
+        seed: 20,
+        rate: 300,
+        kills: 2,
+        upgrades: 2,
+        time: Some(Duration::from_secs(20)),
+        slow: Duration::from_millis(700),
+        tell: false,
+    };
+    let findings = lost::run(&options).unwrap();
+    let all = lost::summary(&findings);
+    assert_eq!(findings.failed(), 0, "{all}");
+    assert!(findings.unexpected().is_empty(), "{all}");
+    assert!(findings.steps.len() >= 4 && findings.sent() > 1_000, "too little was done to show anything: {all}");
+    assert_eq!((findings.kills, findings.upgrades), (2, 2), "{all}");
+}
