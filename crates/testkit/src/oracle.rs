@@ -187,8 +187,24 @@ impl World {
         if closed.verdict == Verdict::Succeeded && release(&closed.current) != wanted {
             self.wrong(format!("{scope} succeeded, but the new release is not current"));
         }
+        if closed.restored && begun {
+            self.undone(leg, &state.legs[at].jobs);
+        }
         if begun {
             self.as_wished(scope, leg, wanted.as_ref(), closed.verdict == Verdict::Succeeded);
+        }
+    }
+
+    /// What is restored has no migration left that its plan knows a way back from.
+    fn undone(&mut self, leg: &Leg, jobs: &[deployment::JobRun]) {
+        let Some(migration) = &leg.migration else { return };
+        let run = |what: JobKind| jobs.iter().find(|run| run.gate.what == what);
+        if run(JobKind::Migrate).is_none() {
+            return;
+        }
+        let undone = run(JobKind::Undo).is_some_and(|run| run.ended == Some(Ok(())));
+        if migration.irreversible || (migration.undo && !undone) {
+            self.wrong(format!("{} is said to be restored, but its migration is not undone", leg.scope));
         }
     }
 

@@ -57,9 +57,12 @@ impl Engine {
             unreachable!()
         };
         // Asked for after the table: what is in no table that every proxy works by can only get less.
-        let Reply::Traffic(lowest, in_flight, _) = self.target(Request::Traffic(scope.clone())).await? else {
+        let Reply::Traffic(lowest, mut in_flight, _) = self.target(Request::Traffic(scope.clone())).await? else {
             unreachable!()
         };
+        if service.is_none() && self.world.borrow().broken.forgets_requests_of_no_service {
+            in_flight.clear();
+        }
         Ok(Found { instances, service, generation, acknowledged: lowest == generation, in_flight })
     }
 

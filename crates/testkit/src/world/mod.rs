@@ -46,6 +46,8 @@ pub struct Broken {
     pub stops_at_once: bool,
     /// Stops go out in the round that published.
     pub stops_before_acknowledged: bool,
+    /// Nobody asks for requests in flight where nothing is published any more.
+    pub forgets_requests_of_no_service: bool,
     /// What is there is looked at after converging, not before.
     pub looks_after_converging: bool,
     /// A job is not recorded before it is started.

@@ -37,13 +37,14 @@ fn simulation() {
 /// A rule that nobody breaks without being noticed.
 #[test]
 fn broken_rules_are_noticed() {
-    let rules: [(&str, fn(&mut Broken)); 15] = [
+    let rules: [(&str, fn(&mut Broken)); 16] = [
         ("the journal appends whatever the fence", |b| b.journal_unfenced = true),
         ("the target acts whatever the fence", |b| b.target_unfenced = true),
         ("a taken-over deployment keeps its fence", |b| b.takeover_keeps_fence = true),
         ("traffic moves to what is not ready", |b| b.routes_before_ready = true),
         ("what is routed or has requests is stopped", |b| b.stops_at_once = true),
         ("stops go out in the round that published", |b| b.stops_before_acknowledged = true),
+        ("requests are forgotten with their service", |b| b.forgets_requests_of_no_service = true),
         ("observed after converging", |b| b.looks_after_converging = true),
         ("a job is started before it is recorded", |b| b.starts_jobs_unrecorded = true),
         ("a job of unknown outcome is run again", |b| b.repeats_any_job = true),
@@ -54,7 +55,7 @@ fn broken_rules_are_noticed() {
         ("a fault closes as restored", |b| b.closes_on_faults = true),
         ("nothing keeps what rests", |b| b.no_keepers = true),
     ];
-    let most = number("DEPLOYCTL_SEEDS").unwrap_or(3_000);
+    let most = number("DEPLOYCTL_SEEDS").unwrap_or(6_000).max(6_000);
     let mut unnoticed = Vec::new();
     for (name, breaks) in rules {
         let mut broken = Broken::default();
