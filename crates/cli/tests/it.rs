@@ -14,6 +14,7 @@ mod it {
     mod state;
     mod steering;
     mod strategies;
+    mod survival;
     mod terminal;
     mod versions;
     mod world;

@@ -37,6 +37,7 @@ fn a_program_that_cannot_run_is_reported_with_its_last_lines() {
     );
     has(&second(API, "exit_after_ms=150\nhealth=500", 1), &["giving up after 150 ms"]);
     has(&second(&no_check, "exit=1", 1), &["v2 did not come up"]);
+    has(&second(&format!("{API}    bake: 1m\n"), "exit_after_ms=300", 1), &["exit 7", "giving up after 300 ms"]);
     has(&second(&API.replace("APP", "./nothing-here"), "", 1), &["nothing-here", "v2 did not come up"]);
     has(&second(&API.replace("APP", "./app.conf"), "", 1), &["app.conf", "it is not executable"]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

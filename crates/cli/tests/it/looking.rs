@@ -97,7 +97,12 @@ fn the_screen_at_three_in_the_morning() {
         assert!(ran.out.contains("dev") && ran.out.contains("api"), "{command}: {}", ran.out);
     }
     let shown = world.ok(&format!("show {}", world.newest())).out;
-    assert!(shown.contains("rolled_back") && shown.contains("out of licences"), "{shown}");
+    assert!(
+        shown.contains("rolled_back: v3 did not come up")
+            && shown.contains("accepted, to be done by 2")
+            && shown.contains("out of licences"),
+        "{shown}"
+    );
     let app = world.role("app")[0];
     kill(app, Signal::KILL);
     poll("the instance to be back", || (world.status("dev", "api")["instances"][0]["restarts"] == 1).then_some(()));

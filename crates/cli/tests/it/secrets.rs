@@ -44,6 +44,11 @@ fn a_value_reaches_the_instance_and_nothing_else() {
     let plan = format!("plan --env dev --app api --version v1 --out {}", world.path("plan").display());
     piped(&world, &plan, "another").code(0);
 
+    for pid in ["engine", "shim", "proxy"].iter().flat_map(|role| world.role(role)) {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("its environment");
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        assert!(!VALUES.iter().any(|value| environment.contains(value)), "{pid} carries a secret in its environment");
+    }
     let id = world.newest();
     let shown = [
         world.ok(&format!("show {id} --output json")).out,

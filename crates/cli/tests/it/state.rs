@@ -68,6 +68,20 @@ fn it_is_ours_alone() {
 }
 
 #[test]
+fn it_may_lie_deep_and_be_named_from_here() {
+    let world = World::new(API);
+    world.version("v1", "");
+    let deep = format!("{}/{}", "d".repeat(100), "e".repeat(100));
+    world.link_binary(&world.project().join(&deep));
+    let state = format!("--state {deep}");
+    world.ok(&format!("deploy --env dev --app api --version v1 {state}"));
+    assert_eq!(world.json(&format!("status {state}"))[0]["health"], "healthy");
+    let named = format!("--state {}", world.project().join(&deep).display());
+    assert_eq!(world.json(&format!("status {named}"))[0]["health"], "healthy");
+    assert_eq!(world.role("engine").len(), 1, "one engine per state directory, however it is named");
+}
+
+#[test]
 fn a_journal_that_cannot_be_read_is_said_and_left_alone() {
     let world = deployed();
     end_engine(&world);
