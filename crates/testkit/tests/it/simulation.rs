@@ -34,10 +34,13 @@ fn simulation() {
     assert!(bad.is_empty(), "{} of {seeds} seeds went wrong; play one with DEPLOYCTL_SEED=N:\n{shown}", bad.len());
 }
 
+/// Breaks a rule of the simulated engines or their world.
+type Breaks = fn(&mut Broken);
+
 /// A rule that nobody breaks without being noticed.
 #[test]
 fn broken_rules_are_noticed() {
-    let rules: [(&str, fn(&mut Broken)); 16] = [
+    let rules: [(&str, Breaks); 16] = [
         ("the journal appends whatever the fence", |b| b.journal_unfenced = true),
         ("the target acts whatever the fence", |b| b.target_unfenced = true),
         ("a taken-over deployment keeps its fence", |b| b.takeover_keeps_fence = true),
