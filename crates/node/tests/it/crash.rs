@@ -123,6 +123,20 @@ async fn a_shim_that_hangs_is_replaced_when_its_instance_is_to_stop() {
 }
 
 #[tokio::test]
+async fn a_shim_that_was_stopped_is_replaced_and_its_instance_lives_on() {
+    let world = World::new();
+    let node = world.node();
+    let spec = App::server("api").instance(0);
+    node.start(&spec, FENCE).await.unwrap();
+    let pid = until_ready(&node, &spec).await.pid;
+    let stopped = world.shims()[0].clone();
+    stopped.signal(Signal::STOP).unwrap();
+    eventually("another shim", || !stopped.is_alive() && world.shims().len() == 1).await;
+    let seen = until_ready(&node, &spec).await;
+    assert_eq!((seen.pid, seen.restarts), (pid, 0), "adopted, not started again");
+}
+
+#[tokio::test]
 async fn a_shim_that_hangs_before_it_said_who_it_is_is_ended_all_the_same() {
     for point in ["shim.started", "shim.locked", "shim.spawned"] {
         let world = World::new();
