@@ -14,6 +14,7 @@
 
 mod arrivals;
 pub mod bench;
+pub mod crash;
 mod held;
 mod histogram;
 mod http1;

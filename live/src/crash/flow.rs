@@ -1,0 +1,129 @@
+//! What is done while something crashes: each strategy, forth and back, with and without a migration.
+
+/// What a flow comes to where nothing crashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// With the new version.
+    New,
+    /// Turned back: the version was bad.
+    Back,
+    /// With nothing.
+    Down,
+}
+
+/// A flow.
+#[derive(Clone, Debug)]
+pub(crate) struct Flow {
+    /// `STRATEGY/WHAT`.
+    pub(crate) name: String,
+    /// The specification.
+    pub(crate) spec: String,
+    /// What is done before, without a crash.
+    pub(crate) before: Vec<&'static [&'static str]>,
+    /// What is done while something crashes.
+    pub(crate) act: &'static [&'static str],
+    /// The version before it.
+    pub(crate) from: Option<&'static str>,
+    /// The version that it is about.
+    pub(crate) to: Option<&'static str>,
+    pub(crate) ends: Ends,
+    /// The apps that it changes.
+    pub(crate) apps: &'static [&'static str],
+    /// Whether there is a migration, and whether that may run twice.
+    pub(crate) migration: Option<bool>,
+    /// What is bad about the bad version.
+    pub(crate) bad: &'static str,
+}
+
+const V1: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "v1"];
+const V2: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "v2"];
+const BAD: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "bad"];
+const ROLLBACK: &[&str] = &["rollback", "--env", "dev", "--app", "api"];
+const RESTART: &[&str] = &["restart", "--env", "dev", "--app", "api"];
+const DOWN: &[&str] = &["down", "--env", "dev", "--app", "api"];
+const ALL_V1: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v1"];
+const ALL_V2: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v2"];
+const ALL_BAD: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "bad"];
+
+/// An app whose instances come up at once. Data makes it an app of one instance.
+fn app(strategy: &str, more: &str) -> String {
+    let data = if strategy == "recreate" { ", --data, \"{{ data }}\"" } else { "" };
+    let instances = if strategy == "recreate" { 1 } else { 2 };
+    format!(
+        "    artifact: dist/{{{{ version }}}}
+    command: [APP, --port, \"{{{{ port }}}}\"{data}]
+    instances: {instances}
+    drain: 500ms
+    deadline: 40s
+    health: {{ http: /healthz, within: 3s, interval: 100ms }}
+    strategy: {strategy}
+{more}"
+    )
+}
+
+fn spec(apps: &[(&str, String)]) -> String {
+    let apps: String = apps.iter().map(|(name, app)| format!("  {name}:\n{app}")).collect();
+    format!("project: pPORT\nenvironments: {{ dev: {{ listen: \"127.0.0.1:PORT\" }} }}\napps:\n{apps}")
+}
+
+fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
+    let (mut before, mut from, mut to) = (vec![V1], Some("v1"), Some("v2"));
+    let ends = match act {
+        BAD | ALL_BAD => Ends::Back,
+        DOWN => Ends::Down,
+        _ => Ends::New,
+    };
+    match act {
+        V1 => (before, from, to) = (vec![], None, Some("v1")),
+        BAD => to = Some("bad"),
+        ROLLBACK => (before, from, to) = (vec![V1, V2], Some("v2"), Some("v1")),
+        RESTART => to = Some("v1"),
+        DOWN => to = None,
+        ALL_V2 => before = vec![ALL_V1],
+        ALL_BAD => (before, to) = (vec![ALL_V1], Some("bad")),
+        _ => {}
+    }
+    Flow { name: name.into(), spec, before, act, from, to, ends, apps: &["api"], migration: None, bad: "exit" }
+}
+
+fn migration(repeatable: bool) -> String {
+    let job = |what: &str| format!("[/bin/sh, -c, \"echo {what} $DEPLOYCTL_VERSION >> HERE/jobs\"]");
+    let (run, undo) = (job("run"), job("undo"));
+    format!("    route: {{}}\n    migrate: {{ run: {run}, undo: {undo}, repeatable: {repeatable} }}\n")
+}
+
+/// All flows, in the order of the matrix.
+pub(crate) fn all() -> Vec<Flow> {
+    let mut flows = Vec::new();
+    let routed = "    route: {}\n";
+    for (word, strategy) in [
+        ("recreate", "recreate"),
+        ("rolling", "rolling"),
+        ("blue-green", "blue-green"),
+        ("canary", "{ canary: { steps: [50%], hold: 50ms } }"),
+    ] {
+        let spec = spec(&[("api", app(strategy, routed))]);
+        for (what, act) in [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)] {
+            flows.push(flow(&format!("{word}/{what}"), spec.clone(), act));
+        }
+    }
+    let rolling = spec(&[("api", app("rolling", routed))]);
+    for (what, act) in [("first", V1), ("restart", RESTART), ("down", DOWN)] {
+        flows.push(flow(&format!("rolling/{what}"), rolling.clone(), act));
+    }
+    for (word, repeatable) in [("once", false), ("repeatable", true)] {
+        let spec = spec(&[("api", app("rolling", &migration(repeatable)))]);
+        for (what, act) in [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)] {
+            let flow = flow(&format!("migrate-{word}/{what}"), spec.clone(), act);
+            flows.push(Flow { migration: Some(repeatable), ..flow });
+        }
+    }
+    let depends = "    depends_on: [db]\n    route: {}\n";
+    // The store does not mind what makes the API sick, so it is changed and turned back with it.
+    let db = app("recreate", "").replace("http: /healthz", "tcp: true");
+    let two = spec(&[("db", db), ("api", app("rolling", depends).replace("within: 3s", "within: 1s"))]);
+    for (what, act) in [("deploy", ALL_V2), ("bad", ALL_BAD)] {
+        flows.push(Flow { apps: &["db", "api"], bad: "sick", ..flow(&format!("two-apps/{what}"), two.clone(), act) });
+    }
+    flows
+}
