@@ -41,5 +41,5 @@ pub const STEER: &str = "/v1/deployments/{id}/steer";
 
 /// A path with its id filled in.
 pub fn with_id(path: &str, id: &str) -> String {
-    path.replace("{id}", id)
+    path.replace("{id}", &crate::escape(id))
 }

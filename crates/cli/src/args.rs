@@ -313,7 +313,7 @@ pub(crate) struct Diff {
 #[derive(Args)]
 pub(crate) struct Id {
     /// The deployment, or an unambiguous beginning or end of its id.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) id: String,
 }
 

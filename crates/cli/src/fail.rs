@@ -68,6 +68,7 @@ fn print_spec(diagnostics: &Diagnostics, colour: bool) {
     }
     let hint = match &first.help {
         Some(help) if !shown => format!("nothing was changed; {}", help.replace('\n', " ")),
+        None if !shown => "nothing was changed".into(),
         _ => "nothing was changed; correct the specification".into(),
     };
     let refused = Refused::new(RefusedKind::Usage, first.code.as_str(), message).hint(hint);

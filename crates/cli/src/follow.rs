@@ -4,7 +4,7 @@ use crate::args::{Output, Waiting};
 use crate::command::{Context, Stage};
 use crate::fail::Failure;
 use crate::output::live::Progress;
-use crate::output::{err, json, log, out};
+use crate::output::{err, json, log, one_line, out};
 use deployctl_api::client::LOST;
 use deployctl_api::{Query, paths};
 use deployctl_core::ask::{Answer, Refused};
@@ -85,7 +85,7 @@ async fn views(context: &Context, id: &DeploymentId, progress: &mut Progress) ->
 
 fn verdict(context: &Context, view: &view::Deployment, json_log: bool) -> Result<(), Failure> {
     let Some(closed) = &view.closed else { return Err(Failure::Said(5)) };
-    let line = verdict_line(view, closed);
+    let line = one_line(&verdict_line(view, closed));
     if json_log {
         log::line(view, "verdict", &line);
     } else if context.output() == Output::Json {

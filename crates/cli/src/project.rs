@@ -6,7 +6,7 @@ use crate::secrets::Reader;
 use deployctl_core::ask::{By, Deploy, DeployLeg};
 use deployctl_core::config::ArtifactSource;
 use deployctl_core::id::{AppName, EnvName, ProjectName, RegionName, Scope, Version};
-use deployctl_spec::{Environment, ResolvedApp, Source, Spec, find_project};
+use deployctl_spec::{Environment, FILE_NAMES, ResolvedApp, Source, Spec, find_project};
 use std::path::{Path, PathBuf};
 
 /// The project's directory.
@@ -30,10 +30,28 @@ pub(crate) fn load(given: Option<&Path>, overlays: &[PathBuf]) -> Result<Spec, F
     Ok(Spec::load(&dir(given)?, overlays)?)
 }
 
-/// The project's name if there is a project that can be read; commands that only look must work at 3 am, with a broken
-/// specification too.
-pub(crate) fn name(given: Option<&Path>) -> Option<ProjectName> {
-    load(given, &[]).ok().map(|spec| spec.project.clone())
+/// The project's name, if there is a project; of a broken specification what it says as its name. Looking and going back
+/// must work at 3 am, whatever the file has come to.
+pub(crate) fn name(given: Option<&Path>) -> Result<Option<ProjectName>, Failure> {
+    let Ok(dir) = dir(given) else { return Ok(None) };
+    match Spec::load(&dir, &[]) {
+        Ok(spec) => Ok(Some(spec.project.clone())),
+        Err(why) if given.is_some() && find_project(&dir).is_none_or(|found| !same(&found, &dir)) => Err(why.into()),
+        Err(_) => Ok(said_name(&dir)),
+    }
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    std::path::absolute(b).is_ok_and(|b| *a == *b)
+}
+
+/// What stands after `project:` at the beginning of a line.
+fn said_name(dir: &Path) -> Option<ProjectName> {
+    let text = FILE_NAMES.iter().find_map(|name| std::fs::read(dir.join(name)).ok())?;
+    let text = String::from_utf8_lossy(&text);
+    let said = text.lines().find_map(|line| line.strip_prefix("project:"))?;
+    let said = said.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+    ProjectName::new(said).ok()
 }
 
 /// What a deployment asks for, before artifacts are built.

@@ -72,6 +72,9 @@ impl Engine {
 
     /// Deployments, newest first, at most `limit`.
     pub async fn history(&self, place: &Selection, limit: usize) -> Result<Vec<History>, Refused> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         let prefix = prefix(place);
         let mut found: Vec<History> = Vec::new();
         let mut ends: HashMap<(String, DeploymentId), (Millis, deployctl_core::scope::Closed)> = HashMap::new();

@@ -41,12 +41,15 @@ impl Engine {
         Ok(Answer::Deployment { id, changes })
     }
 
-    /// The scopes of a selection; refused if there is none.
+    /// The scopes of a selection; refused if there is none, or if they belong to several projects.
     pub(crate) fn selected(&self, place: &Selection) -> Result<Vec<Scope>, Refused> {
         let all = self.ledger.known_scopes();
         let found: Vec<Scope> = all.into_iter().map(|(scope, _)| scope).filter(|scope| place.has(scope)).collect();
-        if !found.is_empty() {
-            return Ok(found);
+        if let Some(first) = found.first() {
+            return match found.iter().find(|other| other.project != first.project) {
+                None => Ok(found),
+                Some(other) => Err(ambiguous(first, other)),
+            };
         }
         let app = place.app.as_ref().map_or("no app".to_owned(), |app| format!("`{app}`"));
         let env = place.environment.as_ref().map_or("any environment".to_owned(), |env| format!("`{env}`"));
@@ -54,4 +57,11 @@ impl Engine {
         Err(Refused::new(RefusedKind::Denied, "never-deployed", message)
             .hint("nothing was changed; `deployctl list` shows what runs where"))
     }
+}
+
+fn ambiguous(one: &Scope, other: &Scope) -> Refused {
+    let message =
+        format!("it is not said which project is meant: {} and {} both have this", one.project, other.project);
+    Refused::new(RefusedKind::Usage, "ambiguous-project", message)
+        .hint("nothing was changed; run it in the project's directory, or name that with --project")
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 
 pub(crate) async fn rollback(context: &Context, args: &Rollback) -> Result<(), Failure> {
     let ask = ask::Rollback {
-        place: context.selection(&args.place),
+        place: context.selection(&args.place)?,
         version: args.version.clone(),
         from: args.from.clone(),
         across_migration: args.across_migration,
@@ -42,7 +42,7 @@ pub(crate) async fn down(context: &Context, args: &Change) -> Result<(), Failure
 }
 
 async fn simple(context: &Context, args: &Change, path: &str) -> Result<(), Failure> {
-    let ask = ask::Simple { place: context.selection(&args.place), by: by(args.waiting.reason.as_deref()) };
+    let ask = ask::Simple { place: context.selection(&args.place)?, by: by(args.waiting.reason.as_deref()) };
     let answer = follow::until_free(context, &args.waiting, |mut client| {
         let ask = &ask;
         async move { client.post(path, ask).await }
@@ -53,7 +53,7 @@ async fn simple(context: &Context, args: &Change, path: &str) -> Result<(), Fail
 
 pub(crate) async fn maintenance(context: &Context, args: &Maintenance) -> Result<(), Failure> {
     let on = args.switch == Switch::On;
-    let ask = ask::Maintenance { place: context.selection(&args.place), on, by: by(None) };
+    let ask = ask::Maintenance { place: context.selection(&args.place)?, on, by: by(None) };
     let switched: Switched = context.engine().await?.post(paths::MAINTENANCE, &ask).await?;
     if context.output() == Output::Json {
         json::print(&json!({ "maintenance": on, "changed": switched.apps }));

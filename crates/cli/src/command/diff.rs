@@ -12,7 +12,7 @@ pub(crate) async fn diff(context: &Context, args: &Diff) -> Result<(), Failure> 
     let mut client = context.engine().await?;
     let mut sides = Vec::new();
     for name in [&args.a, &args.b] {
-        let query = Query { name: Some(name.clone()), ..context.query(&args.place) };
+        let query = Query { name: Some(name.clone()), ..context.query(&args.place)? };
         let found: Found = client.get(paths::RELEASE, &query).await?;
         let mut flat = BTreeMap::new();
         flatten("", &json!(found.release), &mut flat);

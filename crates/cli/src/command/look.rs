@@ -18,20 +18,20 @@ async fn statuses(context: &Context, query: &Query) -> Result<Vec<view::Status>,
 }
 
 pub(crate) async fn overview(context: &Context) -> Result<(), Failure> {
-    let query = Query { project: crate::project::name(context.project()), ..Query::default() };
+    let query = Query { project: crate::project::name(context.project())?, ..Query::default() };
     let all = statuses(context, &query).await?;
     print(context, &all, json::status, || human::overview(&all));
     Ok(())
 }
 
 pub(crate) async fn status(context: &Context, place: &Place) -> Result<(), Failure> {
-    let all = statuses(context, &context.query(place)).await?;
+    let all = statuses(context, &context.query(place)?).await?;
     print(context, &all, json::status, || human::status(&all));
     Ok(())
 }
 
 pub(crate) async fn list(context: &Context, place: &Place) -> Result<(), Failure> {
-    let all = statuses(context, &context.query(place)).await?;
+    let all = statuses(context, &context.query(place)?).await?;
     let entry = |s: &view::Status| json!({ "app": s.app, "environment": s.environment, "region": s.region, "version": s.version, "health": s.health });
     print(context, &all, entry, || human::list(&all));
     Ok(())
@@ -39,7 +39,7 @@ pub(crate) async fn list(context: &Context, place: &Place) -> Result<(), Failure
 
 pub(crate) async fn history(context: &Context, args: &History) -> Result<(), Failure> {
     let limit = args.limit.or((context.output() == Output::Human).then_some(HISTORY_LINES));
-    let query = Query { limit, ..context.query(&args.place) };
+    let query = Query { limit, ..context.query(&args.place)? };
     let all: Vec<view::History> = context.engine().await?.get(paths::HISTORY, &query).await?;
     print(context, &all, json::history, || human::history(&all));
     Ok(())
@@ -54,7 +54,7 @@ fn print<T>(context: &Context, all: &[T], entry: impl Fn(&T) -> Value, human: im
 
 pub(crate) async fn health(context: &Context, place: &OneApp) -> Result<(), Failure> {
     let place = Place { env: Some(place.env.clone()), app: Some(place.app.clone()), region: place.region.clone() };
-    let all = statuses(context, &context.query(&place)).await?;
+    let all = statuses(context, &context.query(&place)?).await?;
     print(context, &all, json::status, || human::status(&all));
     match all.iter().find(|status| status.health != "healthy") {
         None if !all.is_empty() => Ok(()),
@@ -73,7 +73,7 @@ pub(crate) async fn health(context: &Context, place: &OneApp) -> Result<(), Fail
 }
 
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Result<(), Failure> {
-    let query = Query { tail: Some(args.tail), follow: Some(args.follow), ..context.query(&args.place) };
+    let query = Query { tail: Some(args.tail), follow: Some(args.follow), ..context.query(&args.place)? };
     let mut lines = context.engine().await?.lines(paths::LOGS, &query).await?;
     while let Some(line) = lines.next::<LogLine>().await? {
         match context.output() {

@@ -74,24 +74,24 @@ impl Context {
     }
 
     /// The scopes of a place in this project, or in all where no project can be read.
-    pub(crate) fn query(&self, place: &crate::args::Place) -> Query {
-        Query {
-            project: crate::project::name(self.project()),
+    pub(crate) fn query(&self, place: &crate::args::Place) -> Result<Query, Failure> {
+        Ok(Query {
+            project: crate::project::name(self.project())?,
             environment: place.env.clone(),
             region: place.region.clone(),
             app: place.app.clone(),
             ..Query::default()
-        }
+        })
     }
 
     /// The scopes of a place in this project, or in all where no project can be read.
-    pub(crate) fn selection(&self, place: &crate::args::Where) -> Selection {
-        Selection {
-            project: crate::project::name(self.project()),
+    pub(crate) fn selection(&self, place: &crate::args::Where) -> Result<Selection, Failure> {
+        Ok(Selection {
+            project: crate::project::name(self.project())?,
             environment: Some(place.env.clone()),
             region: place.region.clone(),
             app: place.apps.app.clone(),
-        }
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use deployctl_core::view;
 pub(crate) async fn promote(context: &Context, args: &Promote) -> Result<(), Failure> {
     let mut client = context.engine().await?;
     let here = Query {
-        project: project::name(context.project()),
+        project: project::name(context.project())?,
         environment: Some(args.from.clone()),
         app: args.apps.app.clone(),
         ..Query::default()

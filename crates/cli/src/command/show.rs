@@ -5,7 +5,7 @@ use crate::args::{Follow, Id, Output};
 use crate::fail::Failure;
 use crate::follow;
 use crate::output::time::rfc3339;
-use crate::output::{json, out};
+use crate::output::{json, one_line, out};
 use deployctl_api::{Query, paths};
 use deployctl_core::desired::JobKind;
 use deployctl_core::journal::Entry;
@@ -38,7 +38,7 @@ fn event_json(entry: &Entry) -> Value {
 
 fn words(view: &view::Deployment, entries: &[Entry]) -> String {
     let mut lines = vec![format!("{} {} by {} at {}", view.action, view.id, view.actor, rfc3339(view.started_at))];
-    lines.extend(view.note.as_ref().map(|note| format!("  reason: {note}")));
+    lines.extend(view.note.as_ref().map(|note| format!("  reason: {}", one_line(note))));
     for leg in &view.legs {
         let version =
             |v: &Option<deployctl_core::id::Version>| v.as_ref().map_or("nothing".to_owned(), ToString::to_string);
@@ -54,13 +54,13 @@ fn words(view: &view::Deployment, entries: &[Entry]) -> String {
     match &view.closed {
         Some(closed) => {
             let restored = if closed.restored { ", what ran before runs again" } else { "" };
-            lines.push(format!("  {}{restored}: {}", closed.verdict.word(), closed.reason));
+            lines.push(format!("  {}{restored}: {}", closed.verdict.word(), one_line(&closed.reason)));
         }
         None => lines.push(format!("  running: {}", view.waiting.as_deref().unwrap_or("on its way"))),
     }
     lines.extend(entries.iter().map(|entry| {
         let by = if entry.actor == "deployctl" { String::new() } else { format!(" by {}", entry.actor) };
-        format!("  {}  {}{by}", rfc3339(entry.at), happened(view, &event(entry)))
+        format!("  {}  {}{by}", rfc3339(entry.at), one_line(&happened(view, &event(entry))))
     }));
     lines.join("\n")
 }

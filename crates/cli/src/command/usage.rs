@@ -16,6 +16,7 @@ pub(super) fn exit(error: &clap::Error) -> ExitCode {
     if let Some(usage) = rest.lines().next() {
         err(&format!("Usage:{usage}"));
     }
+    let what = what.split("\n\nFor more information").next().unwrap_or_default();
     let message = what.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
     let failure = Failure::usage("bad-usage", format!("{message}; next: see `deployctl --help`"));
     failure.print(colour_err());

@@ -1,8 +1,8 @@
 //! What people read.
 
-use super::colour_out;
 use super::table::table;
 use super::time::{ago, rfc3339};
+use super::{colour_out, one_line};
 use deployctl_core::view::{History, Status};
 
 /// `status`: a block per scope, worst first would hide the order; so in the order of names.
@@ -82,7 +82,7 @@ pub(crate) fn overview(all: &[Status]) -> String {
                 last.verdict,
                 last.actor,
                 ago(last.ended_at.unwrap_or(last.started_at)),
-                reason.map_or(String::new(), |reason| format!("\n  why:  {reason}")),
+                reason.map_or(String::new(), |reason| format!("\n  why:  {}", one_line(reason))),
             ));
         }
         let undo = match (&status.running, &status.previous, &status.last) {
@@ -121,7 +121,7 @@ pub(crate) fn history(all: &[History]) -> String {
                 version.as_ref().map_or("-".to_owned(), ToString::to_string)
             };
             let reason = h.reason.as_deref().filter(|_| h.verdict != "succeeded").or(h.note.as_deref());
-            let reason: String = reason.unwrap_or_default().chars().take(100).collect();
+            let reason: String = one_line(reason.unwrap_or_default()).chars().take(100).collect();
             vec![
                 rfc3339(h.started_at),
                 h.environment.to_string(),

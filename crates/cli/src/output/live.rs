@@ -1,6 +1,6 @@
 //! The progress of a deployment: lines that repaint themselves on a terminal, plain lines elsewhere.
 
-use super::{err, log};
+use super::{err, harmless, log};
 use crate::output::time::{now, short};
 use deployctl_core::view;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -147,7 +147,7 @@ impl Live {
         }
         for (index, (leg, line)) in view.legs.iter().zip(&self.legs).enumerate() {
             let current = view.leg == Some(index);
-            line.set_message(if current { self.current(leg) } else { rest(leg) });
+            line.set_message(harmless(&if current { self.current(leg) } else { rest(leg) }).into_owned());
             if current {
                 line.tick();
             }
@@ -156,7 +156,8 @@ impl Live {
         let back = view.back.as_ref().map_or(String::new(), |why| format!("turning back: {why}\n  "));
         let paused = if view.paused { "PAUSED  " } else { "" };
         let waiting = view.waiting.as_deref().unwrap_or("");
-        self.foot.set_message(format!("{back}{paused}{waiting}  ({left} left; Ctrl-C leaves it running)"));
+        let foot = format!("{back}{paused}{waiting}  ({left} left; Ctrl-C leaves it running)");
+        self.foot.set_message(harmless(&foot).into_owned());
     }
 
     fn current(&self, leg: &view::Leg) -> String {

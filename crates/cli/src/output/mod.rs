@@ -7,16 +7,49 @@ pub(crate) mod log;
 pub(crate) mod table;
 pub(crate) mod time;
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
 /// A result, on standard output.
 pub(crate) fn out(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", harmless(text));
 }
 
 /// Anything else, on standard error.
 pub(crate) fn err(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", harmless(text));
+}
+
+/// What others wrote, an app or whoever gave a reason, must not drive the reader's terminal: of all control characters
+/// line ends, tabs and colours stay.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() && c != '\n') {
+        return text.into();
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let kept = match colour_at(rest) {
+            Some(length) => &rest[..length],
+            None if c.is_control() && !matches!(c, '\n' | '\t') => "\u{fffd}",
+            None => &rest[..c.len_utf8()],
+        };
+        clean.push_str(kept);
+        rest = &rest[colour_at(rest).unwrap_or(c.len_utf8())..];
+    }
+    clean.into()
+}
+
+/// The length of a colour sequence at the beginning of a text.
+fn colour_at(text: &str) -> Option<usize> {
+    let inside = text.strip_prefix("\x1b[")?;
+    let end = inside.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    inside[end..].starts_with('m').then_some(end + 3)
+}
+
+/// The same on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether standard error takes colours.
@@ -33,4 +66,23 @@ pub(crate) fn colour_out() -> bool {
 fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_drives_no_terminal() {
+        for (text, wanted) in [
+            ("plain\nlines\tand \u{e9}", "plain\nlines\tand \u{e9}"),
+            ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
+            ("\x1b[2Jgone\x07\r", "\u{fffd}[2Jgone\u{fffd}\u{fffd}"),
+            ("\x1b]0;title\x1b[", "\u{fffd}]0;title\u{fffd}["),
+            ("\u{9b}2J", "\u{fffd}2J"),
+        ] {
+            assert_eq!(harmless(text), wanted);
+        }
+        assert_eq!(one_line("two\n  lines\n"), "two lines");
+    }
 }

@@ -67,6 +67,7 @@ fn json_keeps_its_keys() {
     has_keys(&world.json("health --env dev --app api")[0], "app environment health instances");
     let entries = world.json("audit verify")["entries"].as_u64().and_then(|n| usize::try_from(n).ok());
     assert_eq!(world.json("audit --limit 10000").as_array().map(Vec::len), entries, "all there is");
+    assert_eq!(world.ok("history --limit 0").out.lines().count(), 1, "the head alone");
     assert_eq!(world.json("history --limit 1").as_array().map(Vec::len), Some(1));
     assert_eq!(world.json("status --env test").as_array().map(Vec::len), Some(0));
 }
@@ -103,6 +104,14 @@ fn the_screen_at_three_in_the_morning() {
             && shown.contains("out of licences"),
         "{shown}"
     );
+    world.version("v4", "print=\x1b[2Jcleared\x07\nexit=3");
+    let reason = "two\nlines \x1b[2J";
+    let args = ["deploy", "--env", "dev", "--app", "api", "--version", "v4", "--reason", reason];
+    let ran = finish(world.command_of(&args).spawn().expect("it starts")).code(1);
+    let said = [ran.err, world.ok("").out, world.ok("history").out, world.ok(&format!("show {}", world.newest())).out];
+    for text in said {
+        assert!(!text.contains(['\x1b', '\x07']), "what others wrote drives no terminal: {text:?}");
+    }
     let app = world.role("app")[0];
     kill(app, Signal::KILL);
     poll("the instance to be back", || (world.status("dev", "api")["instances"][0]["restarts"] == 1).then_some(()));
@@ -334,6 +343,7 @@ fn wrong_usage_is_told_in_one_line() {
         ("deploy --env dev --app api --all --version v1", "cannot be used with"),
         ("deploy --env dev --app api --version latest", "is a moving name; a version names one artifact for good"),
         ("deploy --env dev --app api --version v1 --wait soon", "`soon` is no duration"),
+        ("show ../../x", "[unknown-deployment]"),
         ("bogus", "unrecognized subcommand 'bogus'"),
         ("deploy --env dev --app api", "[spec-version]"),
         ("deploy --env moon --app api --version v1", "there is no environment `moon`"),
@@ -345,6 +355,8 @@ fn wrong_usage_is_told_in_one_line() {
         assert!(ran.last().starts_with("error["), "{args}: every error has a code: {}", ran.err);
         assert_eq!(ran.out, "", "{args}");
     }
+    let empty = finish(world.command_of(&["show", ""]).spawn().expect("it starts"));
+    assert!(empty.code(2).last().starts_with("error[bad-usage]: a value is required"));
     assert!(world.ok("deploy --help").out.contains("--version <VERSION>"));
     assert!(world.ok("--version").out.starts_with("deployctl "));
 }

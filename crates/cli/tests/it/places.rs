@@ -68,6 +68,12 @@ fn apps_and_projects_do_not_meet() {
     assert_eq!(names, ["p", "p"], "the nearest parent with a specification");
     let nowhere = finish(world.command("status --output json").current_dir("/").spawn().expect("it starts"));
     assert_eq!(nowhere.json().as_array().map(Vec::len), Some(3), "without a project everything is shown");
+    let down = world.command("down --env dev --app other").current_dir("/").spawn().expect("it starts");
+    finish(down).code(2).says("[ambiguous-project]: it is not said which project is meant: p and q both have this");
+    world.fails(2, "status --project /nowhere", "[spec-not-found]");
+    world.write("p/deployctl.yaml", "project: p # ours\napps: [");
+    world.ok("down --env dev --app other").says("down other v1 -> nothing");
+    assert_eq!(text(&world.json(&format!("status --project {}", q.display()))[0]["health"]), "healthy", "not theirs");
 }
 
 #[test]
