@@ -193,7 +193,8 @@ async fn pass_on(
             continue;
         }
         let Some(picked) = picked else {
-            if let Some(answer) = Box::pin(hold.wait(worker, service, matches!(wish, Wish::Forced(_)))).await {
+            let forced = matches!(wish, Wish::Forced(_));
+            if let Some(answer) = Box::pin(hold.wait(worker, service, local.epoch, forced)).await {
                 return answer;
             }
             let newest = worker.local();

@@ -39,11 +39,12 @@ impl Hold {
         self.held = None;
     }
 
-    /// Waits for a new table; an answer if there is no use in it.
+    /// Waits for a table newer than that of `epoch`, by which there is nobody to ask; an answer if there is no use in it.
     pub(crate) async fn wait(
         &mut self,
         worker: &Worker,
         service: &Service,
+        epoch: u64,
         forced: bool,
     ) -> Option<Response<AnswerBody>> {
         let longest = service.config.route.hold.0;
@@ -64,7 +65,7 @@ impl Hold {
         }
         let since = *self.since.get_or_insert_with(Instant::now);
         let mut tables = worker.shared.tables.subscribe();
-        if *tables.borrow_and_update() != worker.local().epoch {
+        if *tables.borrow_and_update() != epoch {
             return None;
         }
         let left = longest.saturating_sub(since.elapsed());
