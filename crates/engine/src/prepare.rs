@@ -49,14 +49,17 @@ impl Standing {
 }
 
 impl Engine {
-    /// What a deploy would do: signed, to be kept in a file; none if there is nothing to do.
-    pub async fn plan(self: &Arc<Self>, ask: &Deploy) -> Result<Option<SavedPlan>, Refused> {
+    /// What a deploy would do: signed, to be kept in a file; without legs if there is nothing to do.
+    pub async fn plan(self: &Arc<Self>, ask: &Deploy) -> Result<SavedPlan, Refused> {
         let _collecting = self.collecting.read().await;
         let prepared = self.prepare(ask).await?;
-        let Some(plan) = prepared.plan else { return Ok(None) };
+        let plan = match prepared.plan {
+            Some(plan) => plan,
+            None => self.nothing(ask).await?,
+        };
         let mut saved = SavedPlan { plan, releases: prepared.releases, signature: String::new() };
         saved.signature = self.ports.vault.sign(&saved.signed_bytes());
-        Ok(Some(saved))
+        Ok(saved)
     }
 
     /// Deploys. Returns once the deployment is durably accepted.

@@ -1,21 +1,34 @@
 //! Saved plans: done exactly, or refused.
 
 use crate::Engine;
+use crate::ledger::scope_of;
 use crate::open::stale;
 use crate::prepare::{Prepared, approved};
 use deployctl_core::ask::{Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
+use deployctl_core::plan::{Action, Basis, PLAN_FORMAT, Plan};
 use deployctl_core::planner::{self, Wish};
 use deployctl_core::release::Release;
+use deployctl_core::time::Span;
 
 impl Engine {
+    /// The plan of a deploy that has nothing to do: it says so as long as that is true.
+    pub(crate) async fn nothing(&self, ask: &Deploy) -> Result<Plan, Refused> {
+        let mut basis = Vec::new();
+        for leg in &ask.legs {
+            let seq = self.ledger.scope(&leg.scope).await?.seq;
+            basis.push(Basis { stream: leg.scope.stream(), seq });
+        }
+        let (id, legs) = ((self.ports.ids)(), Vec::new());
+        Ok(Plan { format: PLAN_FORMAT, id, action: Action::Deploy, legs, basis, deadline: Span::default() })
+    }
+
     /// A saved plan, exactly. Staleness is looked at first, then the signature.
     pub(crate) async fn saved(&self, ask: &Deploy, text: &str) -> Result<Prepared, Refused> {
         let saved = SavedPlan::parse(text).map_err(|why| altered(&why))?;
-        for leg in &saved.plan.legs {
-            let fold = self.ledger.scope(&leg.scope).await?;
-            let basis = saved.plan.basis.iter().find(|basis| basis.stream == leg.scope.stream());
-            if basis.is_some_and(|basis| basis.seq < fold.seq) {
-                return Err(stale(&leg.scope));
+        for basis in &saved.plan.basis {
+            let scope = scope_of(&basis.stream).map_err(|why| altered(&why.to_string()))?;
+            if basis.seq < self.ledger.scope(&scope).await?.seq {
+                return Err(stale(&scope));
             }
         }
         if !self.ports.vault.is_ours(&saved.signed_bytes(), &saved.signature) {
@@ -47,7 +60,8 @@ impl Engine {
                 None => self.is_left_alone(&saved, leg, &now).await?,
             }
         }
-        Ok(Prepared { plan: Some(saved.plan), releases: saved.releases, learned })
+        let plan = (!saved.plan.legs.is_empty()).then_some(saved.plan);
+        Ok(Prepared { plan, releases: saved.releases, learned })
     }
 
     /// What was asked for besides what the plan has must be as it should be already.

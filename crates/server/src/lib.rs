@@ -86,7 +86,7 @@ async fn handover(State(shared): State<Shared>) -> Asked<Hello> {
     Asked::of(Ok(shared.hello))
 }
 
-async fn plan(State(shared): State<Shared>, ask: answer::Body<Deploy>) -> Asked<Option<SavedPlan>> {
+async fn plan(State(shared): State<Shared>, ask: answer::Body<Deploy>) -> Asked<SavedPlan> {
     Asked::of(shared.engine.plan(&ask.0).await)
 }
 

@@ -25,16 +25,12 @@ pub(crate) async fn plan(context: &Context, args: &Plan) -> Result<(), Failure> 
     let mut wanted = Wanted::new(spec, &args.place, args.version.as_ref())?;
     let built = build::missing(context, &mut wanted, &args.build).await?;
     let ask = wanted.ask(asking::by(None), None, built.here)?;
-    let saved: Option<SavedPlan> = context.engine().await?.post(paths::PLAN, &ask).await?;
-    let Some(saved) = saved else {
-        if context.output() == Output::Json {
-            json::print(&json!({ "unchanged": true, "legs": [] }));
-        }
-        err("nothing to do: it is current and healthy already");
-        return Ok(());
-    };
+    let saved: SavedPlan = context.engine().await?.post(paths::PLAN, &ask).await?;
+    let unchanged = saved.plan.legs.is_empty();
     match context.output() {
+        Output::Json if unchanged => json::print(&json!({ "unchanged": true, "legs": [] })),
         Output::Json => json::print(&as_json(&saved)),
+        Output::Human if unchanged => err("nothing to do: it is current and healthy already"),
         Output::Human => out(&words(&saved)),
     }
     if let Some(path) = &args.out {

@@ -45,6 +45,11 @@ fn a_saved_plan_is_done_exactly_or_refused() {
     world.fails(4, &deploy("--app api --version v2", "plan"), "[plan-stale]: the plan is stale: api in dev changed");
     world.ok("plan --env dev --app api --version v2").says("nothing to do: it is current and healthy already");
     assert_eq!(world.history("api").len(), before.len() + 1);
+    world.ok(&format!("plan --env dev --app api --version v2 --out {}/plan", here(&world)));
+    world.ok(&deploy("--app api --version v2", "plan")).says("it is current and healthy already");
+    world.fails(2, &deploy("--app api --version v3", "plan"), "[plan-other]: api would change too");
+    world.ok("deploy --env dev --app api --version v3");
+    world.fails(4, &deploy("--app api --version v2", "plan"), "[plan-stale]");
 }
 
 #[test]

@@ -101,7 +101,7 @@ async fn a_saved_plan_is_done_exactly_or_refused() {
     let engine = world.engine().await;
     let v = |version: &str| deploy(vec![leg("api", version, config(Strategy::BlueGreen))]);
     assert_eq!(verdict(&engine, &v("v1")).await.0, "succeeded");
-    let saved = engine.plan(&v("v2")).await.unwrap().unwrap();
+    let saved = engine.plan(&v("v2")).await.unwrap();
     let text = serde_json::to_string(&saved).unwrap();
     let altered = text.replace("\"instances\":2", "\"instances\":3");
     assert_ne!(text, altered);
