@@ -114,7 +114,7 @@ pub fn write(path: &Path, options: &Options, findings: &Findings) -> std::io::Re
          HTTP/1.1, HTTP/2 with and without TLS, with WebSockets, streams and {} ms long answers always in flight. In each,\n\
          one deployment follows another: rolling, blue-green and canary chosen by the seed, to the newer and the older\n\
          version, by `rollback`, and to a version that never becomes healthy; in the last one `recreate`, whose requests\n\
-         wait in the queue. Meanwhile the engine is killed with SIGKILL, and builds of other bytes take over, which\n\
+         wait in the queue, half a second after one another. Meanwhile the engine is killed with SIGKILL, and builds of other bytes take over, which\n\
          replace the proxy by handing its listening sockets on. *Lost* is what `live/src/outcome.rs` says.\n\n{}",
         options.deployments,
         options.seed,

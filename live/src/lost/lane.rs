@@ -18,6 +18,8 @@ const STRATEGIES: [(&str, &str); 5] = [
 ];
 const GOOD: [&str; 2] = ["v1.0.0", "v1.1.0"];
 const BAD: &str = "v1.2.0";
+/// Between two deployments by `recreate`.
+const BREATH: Duration = Duration::from_millis(500);
 /// A deployment whose client lost sight of it has ended by then.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -138,6 +140,11 @@ impl Lane {
         while proof.take() {
             let step = self.step(&proof.stage)?;
             proof.record(step);
+            if self.number == LANES {
+                // Who waited in the queue is served before the next one is stopped: a machine that is busy otherwise may
+                // not get to all of them in a moment.
+                std::thread::sleep(BREATH);
+            }
         }
         Ok(())
     }
