@@ -7,6 +7,7 @@ use deployctl_core::deployment::{self, Deployment, Verdict, evolve::evolve};
 use deployctl_core::desired::{Desired, JobGate, JobKind, Share, Waypoint};
 use deployctl_core::id::{DeploymentId, Fence, JobId, Revision, Scope};
 use deployctl_core::instance::InstanceState;
+use deployctl_core::job::JobState;
 use deployctl_core::journal::StreamId;
 use deployctl_core::plan::Leg;
 use deployctl_core::scope;
@@ -110,6 +111,9 @@ impl World {
         if counts {
             self.no_job_runs(stream, event);
         }
+        if let deployment::Event::JobEnded { leg, gate, failure: None } = event {
+            self.ended_well(stream, *leg, gate);
+        }
         if ended {
             self.wrong(format!("{stream} goes on after its end: {event:?}"));
         }
@@ -123,6 +127,18 @@ impl World {
             if !truthful || closed.reason.is_empty() {
                 self.wrong(format!("{stream} ends in contradiction: {closed:?}"));
             }
+        }
+    }
+
+    /// What is said to have ended well was seen to.
+    fn ended_well(&mut self, stream: &StreamId, leg: usize, gate: &JobGate) {
+        let state = self.oracle.deployments.get(stream).and_then(|watched| watched.state.as_ref());
+        let seen = state.and_then(|state| {
+            let run = state.legs.get(leg)?.job(gate)?;
+            self.places.get(&state.plan.legs[leg].scope)?.jobs.get(&run.job)
+        });
+        if seen.is_none_or(|job| job.now != JobNow::Ended(JobState::Succeeded)) {
+            self.wrong(format!("{stream} says that the {} ended well, and nobody saw it", gate.what));
         }
     }
 
@@ -257,15 +273,16 @@ impl World {
         let place = self.place(scope);
         if place.service.is_none() && was_ready {
             let before = place.alive().filter(|i| i.state == InstanceState::Ready).count();
-            self.capacity(scope, before, before - 1);
+            let ill = place.instances.values().filter(|i| i.was_ill).count();
+            self.capacity(scope, before, before - 1, ill);
         }
     }
 
-    /// Capacity changes by what we do.
-    pub fn capacity(&mut self, scope: &Scope, before: usize, after: usize) {
+    /// Capacity changes by what we do. `ill` instances that it is about broke by themselves at some time: who decided by
+    /// what was seen then is excused for so many.
+    pub fn capacity(&mut self, scope: &Scope, before: usize, after: usize, ill: usize) {
         let promised = self.oracle.promised.get(scope).copied().unwrap_or(0) as usize;
-        let ill = self.place(scope).is_ill();
-        if after < before && after < promised.min(before) && !ill {
+        if after < before && after + ill < promised.min(before) {
             self.wrong(format!("{scope} is taken from {before} to {after} healthy instances, {promised} are promised"));
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::make::{canary, config, desired, failed, rev, rev_name, rolling, seen, starting, unhealthy};
 use deployctl_core::config::Strategy as How;
-use deployctl_core::desired::{Desired, FULL, Share, Waypoint};
+use deployctl_core::desired::{Desired, FULL, Gate, Share, Waypoint};
 use deployctl_core::id::{InstanceId, Revision};
 use deployctl_core::instance::{InstanceSeen, InstanceState};
 use deployctl_core::ops::{Ops, Seen, Side, next_ops};
@@ -140,10 +140,35 @@ fn routing(place: &Place, to: &Waypoint, ops: &Ops) -> Result<(), TestCaseError>
         let gains = side.weight > 0 && before.is_none_or(|b| b.weight == 0);
         prop_assert!(!gains || ready || !serves, "moves traffic to {}, of which nothing is ready", rev_name(revision));
     }
+    moves(place, to, ops)?;
     let by_number = to.desired.parts.values().any(|p| p.share == Share::ByInstance);
     if by_number && place.serving(&ops.sides) > 0 {
         let members = ops.sides.values().flat_map(|s| &s.members);
         prop_assert!(members.into_iter().all(|id| place.is_ready(id)), "the pool has members that are not ready");
+    }
+    Ok(())
+}
+
+/// Weights only move to a side that must be ready when all of it is, unless nothing healthy serves.
+fn moves(place: &Place, to: &Waypoint, ops: &Ops) -> Result<(), TestCaseError> {
+    for (revision, part) in &to.desired.parts {
+        let (Share::Weight(_), true) = (part.share, to.gates.contains(&Gate::Ready(revision.clone()))) else {
+            continue;
+        };
+        let before = place.sides.get(revision).map_or(0, |side| side.weight);
+        let mine = place.instances.iter().filter(|i| i.revision == *revision && i.slot < part.extent.count());
+        let ready = mine.filter(|i| i.state == InstanceState::Ready).count();
+        let all = ready == part.extent.count() as usize;
+        let gains = ops.sides[revision].weight > before;
+        prop_assert!(
+            !gains || all || place.serving(&place.sides) == 0,
+            "{} gains with {ready} ready",
+            rev_name(revision)
+        );
+        // And then nobody else loses what this one does not get.
+        let blocked = matches!(part.share, Share::Weight(w) if w > before) && !all && place.serving(&place.sides) > 0;
+        let after = place.serving(&ops.sides);
+        prop_assert!(!blocked || after > 0, "{} is waited for, and nothing serves", rev_name(revision));
     }
     Ok(())
 }

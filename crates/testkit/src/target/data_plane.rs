@@ -87,8 +87,13 @@ impl World {
         }
         let before = place.serving(place.proxies[proxy].service.as_ref());
         let after = place.serving(place.service.as_ref());
+        let ill = place.instances.iter().filter(|(id, i)| {
+            let new = place.service.iter().flatten().any(|(_, side)| side.members.contains(*id));
+            i.was_ill && (new || place.proxies[proxy].routes(id))
+        });
+        let ill = ill.count();
         place.proxies[proxy] = Loaded { generation, service: place.service.clone() };
-        self.capacity(scope, before, after);
+        self.capacity(scope, before, after, ill);
         self.say(|| format!("proxy {proxy} of {scope} loads {generation}"));
         self.changed(scope);
     }
