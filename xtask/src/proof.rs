@@ -10,8 +10,11 @@ pub(crate) fn run(root: &Path, name: &str, page: &str) -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(2).collect();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--locked", "--package", "deployctl", "--package", "deployctl-live"]);
-    build.args(["--package", "deployctl-store", "--examples", "--bins"]).current_dir(root);
+    build.args(["build", "--release", "--locked", "--bin", "deployctl", "--bin", "deployctl-proof"]);
+    build.args(["--example", "journal_bench", "--example", "journal_fill"]).current_dir(root);
+    for package in ["deployctl", "deployctl-live", "deployctl-store"] {
+        build.args(["--package", package]);
+    }
     let mut prepare = Command::new(root.join("examples/shop/prepare"));
     if !went_well(&mut build) || !went_well(&mut prepare) {
         return ExitCode::from(2);
