@@ -51,7 +51,7 @@ pub(super) struct Writer {
 
 fn writer() -> Writer {
     static WRITER: OnceLock<Writer> = OnceLock::new();
-    let own = |pid| Writer { pid, start: start_of(pid).unwrap_or(0) };
+    let own = |pid| Writer { pid, start: crate::process::stat(pid).map_or(0, |stat| stat.start) };
     // A child of fork has its parent's value here.
     let pid = std::process::id();
     let known = *WRITER.get_or_init(|| own(pid));
@@ -77,13 +77,8 @@ pub(super) fn writer_in(name: &OsStr) -> Option<Writer> {
     Some(Writer { pid: pid.parse().ok()?, start: start.parse().ok()? })
 }
 
+/// A process that ended writes nothing any more, whether or not somebody took note of its end.
 fn is_alive(writer: &Writer) -> bool {
-    start_of(writer.pid) == Some(writer.start)
-}
-
-/// The start of a process in ticks since boot: the 22nd field of its `stat`, counted after the name in parentheses.
-fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let after = stat.iter().rposition(|b| *b == b')')? + 1;
-    std::str::from_utf8(&stat[after..]).ok()?.split_ascii_whitespace().nth(19)?.parse().ok()
+    let stat = crate::process::stat(writer.pid);
+    stat.is_some_and(|stat| stat.start == writer.start && !stat.ended())
 }

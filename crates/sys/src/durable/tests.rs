@@ -193,12 +193,19 @@ mod on_the_real_disk {
         for dead in [name(own.pid, own.start + 1), name(u32::MAX - 1, 5)] {
             fs::write(d.join(dead), NEW).unwrap();
         }
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let stat = || crate::process::stat(ended.id()).expect("nobody waited for it");
+        while !stat().ended() {
+            std::thread::yield_now();
+        }
+        fs::write(d.join(name(ended.id(), stat().start)), NEW).unwrap();
         for other in ["f", ".f.tmp", ".f.12.tmp", ".f.12-3.x.tmp", "f.12-3.0.tmp", ".hidden"] {
             fs::write(d.join(other), OLD).unwrap();
         }
         let before = names(&d).len();
-        assert_eq!(sweep(&d).unwrap(), 2);
-        assert_eq!(names(&d).len(), before - 2);
+        assert_eq!(sweep(&d).unwrap(), 3);
+        ended.wait().unwrap();
+        assert_eq!(names(&d).len(), before - 3);
         assert!(living.exists());
         assert_eq!(sweep(&d).unwrap(), 0);
         assert_eq!(sweep(&folder.0.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
