@@ -19,6 +19,7 @@ fn deployctl(beside: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_sample_of_crashes_leaves_everything_as_it_must_be() {
+    let _turn = crate::alone();
     let app = Path::new(env!("CARGO_BIN_EXE_deployctl-live-app"));
     let scratch = tempfile::tempdir().unwrap();
     let report = run(&Options {

@@ -19,6 +19,7 @@ fn every_seventh(treatment: Treatment, rates: Rates) -> (Faulty, Report) {
 
 #[test]
 fn loses_exactly_what_was_lost_on_kept_alive_connections() {
+    let _turn = crate::together();
     let treatments = [
         (Treatment::Dropped, Loss::NoAnswer),
         (Treatment::Reset, Loss::NoAnswer),
@@ -44,6 +45,7 @@ fn loses_exactly_what_was_lost_on_kept_alive_connections() {
 
 #[test]
 fn loses_exactly_what_was_lost_on_fresh_connections_and_of_uploads() {
+    let _turn = crate::together();
     let rates = Rates { fresh: 300, upload: 100, ..Rates::default() };
     let (server, report) = every_seventh(Treatment::Dropped, rates);
     assert_eq!(report.lost, server.badly(), "{}", report.summary());
@@ -53,6 +55,7 @@ fn loses_exactly_what_was_lost_on_fresh_connections_and_of_uploads() {
 
 #[test]
 fn other_statuses_are_answers() {
+    let _turn = crate::together();
     let (server, report) = every_seventh(Treatment::Status(500), Rates { kept: 400, ..Rates::default() });
     assert_eq!(report.failed(), 0, "{}", report.summary());
     assert_eq!(report.kinds[&Kind::Kept].status[&500], server.badly());
@@ -60,6 +63,7 @@ fn other_statuses_are_answers() {
 
 #[test]
 fn an_announced_close_loses_nothing() {
+    let _turn = crate::together();
     let server = Faulty::start(|n| if n % 3 == 0 { Treatment::GoodAndLast } else { Treatment::Good });
     let rates = Rates { kept: 400, ..Rates::default() };
     let report = Load { rates, ..load_for(server.address) }.run_for(WHILE);
@@ -70,6 +74,7 @@ fn an_announced_close_loses_nothing() {
 
 #[test]
 fn a_close_between_requests_loses_nothing() {
+    let _turn = crate::together();
     let server = Faulty::start(|n| if n % 3 == 0 { Treatment::GoodThenClosed } else { Treatment::Good });
     // 32 connections in turn: each rests for half a second, time enough for the close to arrive.
     let rates = Rates { kept: 64, ..Rates::default() };
@@ -80,6 +85,7 @@ fn a_close_between_requests_loses_nothing() {
 
 #[test]
 fn a_close_that_crosses_the_request_is_a_loss() {
+    let _turn = crate::together();
     // The second request of each connection is read, and the connection closed: not seen before it was sent.
     let server = Faulty::start(|n| if n > 32 && n % 32 == 0 { Treatment::Dropped } else { Treatment::Good });
     let rates = Rates { kept: 400, ..Rates::default() };
@@ -90,6 +96,7 @@ fn a_close_that_crosses_the_request_is_a_loss() {
 
 #[test]
 fn silence_is_a_loss_after_the_timeout() {
+    let _turn = crate::together();
     let server = Faulty::start(|n| if n == 5 { Treatment::Silence } else { Treatment::Good });
     let rates = Rates { kept: 100, ..Rates::default() };
     let load = Load { rates, timeout: Duration::from_secs(2), ..load_for(server.address) };
@@ -100,6 +107,7 @@ fn silence_is_a_loss_after_the_timeout() {
 
 #[test]
 fn a_refused_connection_is_told_apart() {
+    let _turn = crate::together();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rates = Rates { fresh: 100, ..Rates::default() };
     let report = Load { rates, ..load_for(nobody) }.run_for(Duration::from_millis(300));

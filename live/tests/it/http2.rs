@@ -129,6 +129,7 @@ fn run(bad: Bad) -> (Arc<Server>, Report) {
 
 #[test]
 fn loses_exactly_what_was_lost() {
+    let _turn = crate::together();
     let kinds =
         [(Bad::Status, Loss::GatewayStatus), (Bad::CutBody, Loss::Truncated), (Bad::DropConnection, Loss::NoAnswer)];
     std::thread::scope(|scope| {
@@ -147,6 +148,7 @@ fn loses_exactly_what_was_lost() {
 
 #[test]
 fn a_connection_that_says_goaway_loses_nothing() {
+    let _turn = crate::together();
     let (server, report) = run(Bad::GoAway);
     assert_eq!(report.failed(), 0, "{}", report.summary());
     assert_eq!(report.answered, report.sent);

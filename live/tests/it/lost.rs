@@ -20,6 +20,7 @@ fn binary() -> Option<PathBuf> {
 
 #[test]
 fn nothing_is_lost_while_versions_engines_and_proxies_come_and_go() {
+    let _turn = crate::alone();
     let Some(binary) = binary() else { return };
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop");
     let prepared = Command::new(example.join("prepare")).output().unwrap();

@@ -12,6 +12,20 @@ mod shop;
 use deployctl_live::{Kind, Load, Loss, Report, Target};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The samples of the long proofs take the whole machine; what counts exactly must not run beside them.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// For a test that shares the machine with others like it.
+fn together() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that takes the whole machine.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A load for a server on this machine; nothing in it yet.
 fn load_for(address: SocketAddr) -> Load {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 #[test]
 fn two_thousand_a_second_on_one_thread() {
+    let _turn = crate::together();
     let server = Faulty::start(|_| Treatment::Good);
     let rates = Load::mixed(Target::parse("http://x").unwrap(), 2_000).rates;
     assert_eq!(rates.kept + rates.fresh + rates.upload + rates.h2, 2_000);
@@ -23,6 +24,7 @@ fn two_thousand_a_second_on_one_thread() {
 
 #[test]
 fn a_server_that_hangs_slows_nothing_down() {
+    let _turn = crate::together();
     // Every tenth request is never answered: the others go on, and the ones that wait count from when they were due.
     let server = Faulty::start(|n| if n % 10 == 0 { Treatment::Silence } else { Treatment::Good });
     let rates = Rates { kept: 200, ..Rates::default() };
@@ -34,6 +36,7 @@ fn a_server_that_hangs_slows_nothing_down() {
 
 #[test]
 fn too_many_in_flight_are_skipped_and_told() {
+    let _turn = crate::together();
     let server = Faulty::start(|_| Treatment::Silence);
     let rates = Rates { kept: 500, ..Rates::default() };
     let load = Load { rates, in_flight_max: 10, timeout: Duration::from_millis(900), ..load_for(server.address) };

@@ -82,6 +82,7 @@ fn websockets(serve: impl Fn(u64, &mut TcpStream) -> bool + Send + Sync + 'stati
 
 #[test]
 fn websockets_that_end_with_a_close_frame_are_not_lost() {
+    let _turn = crate::together();
     let (report, badly) = websockets(|number, stream| {
         if echo(stream, if number % 3 == 0 { 4 } else { usize::MAX }) {
             return false;
@@ -97,6 +98,7 @@ fn websockets_that_end_with_a_close_frame_are_not_lost() {
 
 #[test]
 fn websockets_that_break_off_are_lost() {
+    let _turn = crate::together();
     let (report, badly) = websockets(|number, stream| !echo(stream, if number % 3 == 0 { 4 } else { usize::MAX }));
     assert_eq!(losses(&report, Kind::Websocket), BTreeMap::from([(Loss::NoClose, badly)]), "{}", report.summary());
     assert!(report.losses[0].detail.contains("the connection was closed"), "{}", report.losses[0].detail);
@@ -104,6 +106,7 @@ fn websockets_that_break_off_are_lost() {
 
 #[test]
 fn websockets_whose_messages_come_back_changed_are_lost() {
+    let _turn = crate::together();
     let (report, badly) = websockets(|number, stream| {
         if number % 3 == 0 {
             stream.write_all(&[0x81, 1, b'?']).unwrap();
@@ -117,6 +120,7 @@ fn websockets_whose_messages_come_back_changed_are_lost() {
 
 #[test]
 fn streams_must_end_in_order() {
+    let _turn = crate::together();
     let (address, count) = server(|number, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nevent:\r\n");
         let end: &[u8] = match number % 3 {

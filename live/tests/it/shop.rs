@@ -80,6 +80,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
 
 #[test]
 fn answers_everything_and_stops_in_order() {
+    let _turn = crate::together();
     let shop = Shop::unpack("v1.1.0");
     let (mut api, address) = shop.api();
     assert_eq!(get(address, "/healthz"), (200, "healthy".into()));
@@ -111,6 +112,7 @@ fn answers_everything_and_stops_in_order() {
 
 #[test]
 fn the_bad_version_says_why() {
+    let _turn = crate::together();
     let shop = Shop::unpack("v1.2.0");
     let (_api, address) = shop.api();
     assert_eq!(get(address, "/version"), (200, "v1.2.0".into()));
