@@ -131,17 +131,7 @@ fn add_listeners(
     lost: &BTreeSet<String>,
 ) -> Result<Option<String>, Fault> {
     let environment = environment(scope);
-    let mut chosen = None;
-    if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope)) {
-        let address = free_address(table, scope, lost)?;
-        chosen = Some(address.clone());
-        table.listeners.push(Listener {
-            address,
-            tls: false,
-            only: Some(scope.clone()),
-            environment: environment.clone(),
-        });
-    }
+    // First what is asked for by address: the own address must be another one.
     for listen in &service.route.listen {
         match table.listeners.iter().find(|l| l.address == listen.address) {
             None => table.listeners.push(Listener {
@@ -152,6 +142,17 @@ fn add_listeners(
             }),
             Some(there) => is_ours(there, &environment, listen)?,
         }
+    }
+    let mut chosen = None;
+    if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope)) {
+        let address = free_address(table, scope, lost)?;
+        chosen = Some(address.clone());
+        table.listeners.push(Listener {
+            address,
+            tls: false,
+            only: Some(scope.clone()),
+            environment: environment.clone(),
+        });
     }
     Ok(chosen)
 }
