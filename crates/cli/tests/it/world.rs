@@ -62,9 +62,22 @@ fn binary() -> &'static (PathBuf, String) {
             let new = copy.with_extension(std::process::id().to_string());
             std::fs::copy(built, &new).expect("a copy of the binary");
             std::fs::rename(&new, &copy).expect("a copy of the binary");
+            remove_old_copies();
         }
         (copy, digest)
     })
+}
+
+/// Copies of builds that nobody tests any more.
+fn remove_old_copies() {
+    let is_old = |file: &std::fs::DirEntry| {
+        let age = file.metadata().and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
+        age.is_some_and(|age| age > Duration::from_secs(1800))
+    };
+    let files = std::fs::read_dir(env!("CARGO_TARGET_TMPDIR")).expect("the scratch folder").flatten();
+    for file in files.filter(|file| file.file_name().to_string_lossy().starts_with("deployctl-")).filter(is_old) {
+        let _ = std::fs::remove_file(file.path());
+    }
 }
 
 impl World {
