@@ -7,12 +7,17 @@ use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{InstanceId, Revision, Scope, instance_id};
 use deployctl_core::instance::{InstanceSeen, InstanceSpec};
 use deployctl_core::ops::{Ops, Seen, Side, next_ops};
-use deployctl_core::route::Service;
+use deployctl_core::route::{Mode, Service, Traffic};
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Looks at most so often within one step; what is left then is done by the next.
 const ROUNDS_MAX: usize = 5;
+
+/// The longest wait for requests that were held, and how often they are counted meanwhile.
+const LET_IN: Duration = Duration::from_secs(2);
+const LET_IN_LOOK: Duration = Duration::from_millis(3);
 
 impl Managed {
     pub(crate) async fn step(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault> {
@@ -22,20 +27,34 @@ impl Managed {
         for _ in 0..ROUNDS_MAX {
             let instances = self.instances.list(scope).await?;
             let service = self.service(scope).await?;
-            let in_flight = match &service {
-                Some(_) => self.router.traffic().await?.in_flight,
-                None => BTreeMap::new(),
+            let traffic = match &service {
+                Some(_) => self.router.traffic().await?,
+                None => Traffic::default(),
             };
             let sides = service.as_ref().map(sides_of).unwrap_or_default();
-            let seen = Seen { instances: &instances, sides: &sides, in_flight: &in_flight, exclusive };
+            let seen = Seen { instances: &instances, sides: &sides, in_flight: &traffic.in_flight, exclusive };
             let ops = next_ops(&seen, to);
             let acted = self.act(scope, to, way, &ops, &instances, service.as_ref(), base.as_deref()).await?;
             waits = ops.waits;
             if !acted {
+                if waits.is_empty() && service.is_some_and(|service| service.mode == Mode::Open) {
+                    self.let_in(scope, traffic).await?;
+                }
                 return Ok(waits.into_iter().next().map_or(Step::Done, Step::Pending));
             }
         }
         Ok(Step::Pending(waits.into_iter().next().unwrap_or_else(|| "instances start".into())))
+    }
+
+    /// Waits until the requests that were held are on their way to instances: what comes next may pause the service
+    /// again, and who misses every moment in which it is open waits for too long.
+    async fn let_in(&self, scope: &Scope, mut traffic: Traffic) -> Result<(), Fault> {
+        let until = Instant::now() + LET_IN;
+        while traffic.held.get(&scope.to_string()).is_some_and(|held| *held > 0) && Instant::now() < until {
+            tokio::time::sleep(LET_IN_LOOK).await;
+            traffic = self.router.traffic().await?;
+        }
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]
