@@ -6,6 +6,8 @@
 mod bind;
 mod converge;
 mod routing;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 use deployctl_core::config::{AppConfig, Command, Smoke, Strategy};

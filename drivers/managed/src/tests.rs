@@ -1,0 +1,190 @@
+//! The driver over ports in memory: what it waits for.
+
+use crate::Managed;
+use async_trait::async_trait;
+use deployctl_core::config::{
+    AppConfig, Hooks, LateText, Limits, ProcessConfig, Restart, Route, Smoke, Strategy, TargetConfig,
+};
+use deployctl_core::desired::{Desired, Waypoint};
+use deployctl_core::driver::{Driver, Step, Way};
+use deployctl_core::fault::Fault;
+use deployctl_core::id::{Fence, InstanceId, JobId, Revision, Scope, Sha256Hex, instance_id};
+use deployctl_core::instance::{InstanceSeen, InstanceSpec, InstanceState, Instances, LogLine, LogQuery};
+use deployctl_core::job::{JobSpec, JobState, Jobs};
+use deployctl_core::release::{Release, Releases};
+use deployctl_core::route::{Mode, RouteTable, Router, Traffic};
+use deployctl_core::time::{Millis, Span};
+use futures_core::stream::BoxStream;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// One healthy instance, and requests that are held until the table was asked about some times.
+struct World {
+    release: Arc<Release>,
+    table: Mutex<RouteTable>,
+    held: Mutex<u64>,
+}
+
+fn nothing<T>() -> Result<T, Fault> {
+    Err(Fault::platform("not in this world"))
+}
+
+impl World {
+    fn revision(&self) -> Revision {
+        Revision { release: self.release.id(), nonce: 0 }
+    }
+
+    fn is_open(&self) -> bool {
+        self.table.lock().unwrap().services.iter().any(|service| service.mode == Mode::Open)
+    }
+}
+
+#[async_trait]
+impl Instances for World {
+    async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault> {
+        Ok(vec![InstanceSeen {
+            id: instance_id(scope, &self.revision(), 0),
+            scope: scope.clone(),
+            revision: self.revision(),
+            slot: 0,
+            state: InstanceState::Ready,
+            address: Some("127.0.0.1:1".into()),
+            pid: None,
+            started_at: Millis(0),
+            restarts: 0,
+        }])
+    }
+    async fn start(&self, _: &InstanceSpec, _: Fence) -> Result<(), Fault> {
+        nothing()
+    }
+    async fn stop(&self, _: &Scope, _: &InstanceId, _: Span, _: Fence) -> Result<(), Fault> {
+        nothing()
+    }
+    async fn forget(&self, _: &Scope, _: &InstanceId, _: Fence) -> Result<(), Fault> {
+        nothing()
+    }
+    async fn changed(&self, _: &Scope) {}
+    async fn stable_address(&self, _: &Scope) -> Result<String, Fault> {
+        nothing()
+    }
+    fn logs(&self, _: &Scope, _: LogQuery) -> BoxStream<'static, Result<LogLine, Fault>> {
+        unreachable!("nobody reads logs here")
+    }
+    async fn artifacts_in_use(&self) -> Result<Vec<Sha256Hex>, Fault> {
+        nothing()
+    }
+}
+
+#[async_trait]
+impl Jobs for World {
+    async fn run(&self, _: &JobSpec, _: Fence) -> Result<JobState, Fault> {
+        nothing()
+    }
+    async fn kill(&self, _: &Scope, _: &JobId, _: Fence) -> Result<(), Fault> {
+        nothing()
+    }
+    async fn changed(&self, _: &Scope, _: &JobId) {}
+    async fn smoke(&self, _: &str, _: &Smoke) -> Result<Result<(), String>, Fault> {
+        nothing()
+    }
+}
+
+#[async_trait]
+impl Router for World {
+    async fn table(&self) -> Result<RouteTable, Fault> {
+        Ok(self.table.lock().unwrap().clone())
+    }
+    async fn publish(&self, table: RouteTable) -> Result<(), Fault> {
+        *self.table.lock().unwrap() = table;
+        Ok(())
+    }
+    async fn traffic(&self) -> Result<Traffic, Fault> {
+        let mut held = self.held.lock().unwrap();
+        let now = *held;
+        // One gets in with every look.
+        *held -= u64::from(now > 0 && self.is_open());
+        let generation = Some(self.table.lock().unwrap().generation);
+        Ok(Traffic { generation, held: BTreeMap::from([(scope().to_string(), now)]), ..Traffic::default() })
+    }
+    async fn changed(&self) {}
+}
+
+#[async_trait]
+impl Releases for World {
+    async fn release(&self, _: &Sha256Hex) -> Result<Arc<Release>, Fault> {
+        Ok(self.release.clone())
+    }
+}
+
+fn scope() -> Scope {
+    Scope {
+        project: "shop".parse().unwrap(),
+        environment: "dev".parse().unwrap(),
+        region: "default".parse().unwrap(),
+        app: "api".parse().unwrap(),
+    }
+}
+
+fn release() -> Release {
+    let route = Route {
+        listen: Vec::new(),
+        hosts: Vec::new(),
+        redirect_hosts: Vec::new(),
+        path: "/".into(),
+        strip: false,
+        https_only: false,
+        tls: None,
+        body_bytes_max: None,
+        timeout: Span::secs(60),
+        hold: Span::secs(30),
+        h2: false,
+        error_pages: BTreeMap::new(),
+        access_log: false,
+    };
+    let process = ProcessConfig {
+        command: vec![LateText::plain("./api")],
+        env: BTreeMap::new(),
+        port: true,
+        user: None,
+        limits: Limits::default(),
+        restart: Restart::default(),
+        log_bytes_max: 1 << 20,
+    };
+    let config = AppConfig {
+        target: TargetConfig::Process(process),
+        instances: 1,
+        strategy: Strategy::Recreate,
+        depends_on: Vec::new(),
+        route: Some(route),
+        health: None,
+        smoke: Vec::new(),
+        migrate: None,
+        hooks: Hooks::default(),
+        drain: Span::secs(1),
+        deadline: Span::secs(60),
+        bake: Span::default(),
+    };
+    Release {
+        project: scope().project,
+        environment: scope().environment,
+        region: scope().region,
+        app: scope().app,
+        version: "v1".parse().unwrap(),
+        artifact: None,
+        config,
+        secrets: BTreeMap::new(),
+        built_here: false,
+    }
+}
+
+#[tokio::test]
+async fn done_is_when_all_who_were_held_got_in() {
+    let world = Arc::new(World { release: Arc::new(release()), table: Mutex::default(), held: Mutex::new(40) });
+    let driver = Managed::new(world.clone(), world.clone(), world.clone(), world.clone());
+    let desired = Desired::only(&world.revision(), 1, true);
+    let to = Waypoint { desired, floor: 0, gates: Vec::new() };
+    let step = driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    assert_eq!(step, Step::Done);
+    assert!(world.is_open());
+    assert_eq!(*world.held.lock().unwrap(), 0, "some wait still, and the next thing may be to pause again");
+}
