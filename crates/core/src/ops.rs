@@ -51,9 +51,7 @@ pub fn next_ops(seen: &Seen<'_>, to: &Waypoint) -> Ops {
     let mut ops = Ops::default();
     starts(seen, &to.desired, &mut ops);
     let plan = Routing::plan(seen, to);
-    if let Some(wait) = &plan.blocked {
-        ops.waits.push(wait.clone());
-    }
+    ops.waits.extend(plan.held.iter().flatten().cloned());
     ops.sides = plan.sides(seen, &to.desired);
     stops(seen, to, &plan, &mut ops);
     ops
@@ -97,17 +95,17 @@ struct Routing<'a> {
     members: BTreeMap<&'a Revision, Vec<&'a InstanceSeen>>,
     /// Instances that are not wanted any more but still needed.
     kept: Vec<&'a InstanceSeen>,
-    /// Why the weights stay as they are, if they do.
-    blocked: Option<String>,
+    /// Set if the weights stay as they are, with what that waits for.
+    held: Option<Option<String>>,
 }
 
 impl<'a> Routing<'a> {
     fn plan(seen: &Seen<'a>, to: &'a Waypoint) -> Self {
         let members = members(seen, &to.desired);
-        let blocked = blocked(seen, to, &members);
+        let held = held(seen, to, &members);
         let extras = seen.instances.iter().filter(|i| !is_wanted(i, &to.desired));
         let routed = |i: &InstanceSeen| seen.sides.get(&i.revision).is_some_and(|s| s.members.contains(&i.id));
-        let kept = if blocked.is_some() {
+        let kept = if held.is_some() {
             extras.filter(|i| routed(i) && !is_dying(i)).collect()
         } else {
             let serving = to.desired.parts.iter().filter(|(_, part)| part.share != Share::Weight(0));
@@ -118,7 +116,7 @@ impl<'a> Routing<'a> {
             let (serving, idle): (Vec<_>, Vec<_>) = ready.partition(|i| routed(i));
             serving.into_iter().chain(idle).take(missing).collect()
         };
-        Self { members, kept, blocked }
+        Self { members, kept, held }
     }
 
     fn sides(&self, seen: &Seen<'_>, desired: &Desired) -> BTreeMap<Revision, Side> {
@@ -130,7 +128,7 @@ impl<'a> Routing<'a> {
             let members: BTreeSet<_> = self.members[revision].iter().map(|i| i.id.clone()).collect();
             let before = seen.sides.get(revision).map_or(0, |side| side.weight);
             let weight = match part.share {
-                Share::Weight(_) if self.blocked.is_some() => before,
+                Share::Weight(_) if self.held.is_some() => before,
                 // Nobody is there to take it.
                 Share::Weight(_) if members.is_empty() => 0,
                 Share::Weight(weight) => weight,
@@ -141,7 +139,7 @@ impl<'a> Routing<'a> {
         let by_instance = desired.parts.values().any(|part| part.share == Share::ByInstance);
         for extra in &self.kept {
             let before = seen.sides.get(&extra.revision);
-            if self.blocked.is_none() && !by_instance || before.is_none() {
+            if self.held.is_none() && !by_instance || before.is_none() {
                 continue;
             }
             let wanted = desired.parts.contains_key(&extra.revision);
@@ -191,25 +189,26 @@ fn members<'a>(seen: &Seen<'a>, desired: &'a Desired) -> BTreeMap<&'a Revision, 
     members
 }
 
-/// Weights only move when every side that gains and must be ready has all of its instances ready; unless nothing healthy
-/// serves now. What need not be ready, such as a bad release on its way out, keeps nothing from going on.
-fn blocked(seen: &Seen<'_>, to: &Waypoint, members: &BTreeMap<&Revision, Vec<&InstanceSeen>>) -> Option<String> {
-    let desired = &to.desired;
+/// Weights only move when every side that gains has all of its instances ready, unless nothing healthy serves now; else
+/// what that is waited for, if anything. What need not be ready, such as a bad release on its way out or at rest, is not
+/// waited for, and gets no more traffic than it has.
+fn held(seen: &Seen<'_>, to: &Waypoint, members: &BTreeMap<&Revision, Vec<&InstanceSeen>>) -> Option<Option<String>> {
     let demanded = |revision: &Revision| to.gates.iter().any(|g| matches!(g, Gate::Ready(r) if r == revision));
-    let gaining = desired.parts.iter().find_map(|(revision, part)| {
+    let mut gaining = to.desired.parts.iter().filter_map(|(revision, part)| {
         let Share::Weight(weight) = part.share else { return None };
         let before = seen.sides.get(revision).map_or(0, |side| side.weight);
-        let ready = ready_of(&members[revision]);
-        let wanted = part.extent.count() as usize;
-        (weight > before && ready < wanted && demanded(revision))
-            .then(|| format!("{ready} of {wanted} new instances are healthy"))
-    })?;
+        let (ready, wanted) = (ready_of(&members[revision]), part.extent.count() as usize);
+        let wait = || demanded(revision).then(|| format!("{ready} of {wanted} new instances are healthy"));
+        (weight > before && ready < wanted).then(wait)
+    });
+    let first = gaining.next()?;
+    let wait = first.or_else(|| gaining.flatten().next());
     let is_ready = |id: &InstanceId| seen.instances.iter().any(|i| i.id == *id && i.state == InstanceState::Ready);
     let serves = seen.sides.values().any(|side| side.weight > 0 && side.members.iter().any(is_ready));
-    let can_serve = desired.parts.iter().any(|(revision, part)| {
+    let can_serve = to.desired.parts.iter().any(|(revision, part)| {
         matches!(part.share, Share::Weight(weight) if weight > 0) && ready_of(&members[revision]) > 0
     });
-    (serves || !can_serve).then_some(gaining)
+    (serves || !can_serve).then_some(wait)
 }
 
 fn stops(seen: &Seen<'_>, to: &Waypoint, plan: &Routing<'_>, ops: &mut Ops) {

@@ -30,7 +30,9 @@ impl Engine {
         if lock(&self.live).get(id).is_none() {
             let Ok(entries) = self.ledger.entries(id).await else { return };
             let (at, actor) = entries.first().map(|e| (e.at, e.actor.clone())).unwrap_or_default();
-            lock(&self.live).insert(id.clone(), watch::Sender::new(view_of(state, at, &actor, None)));
+            // Whoever began to watch meanwhile goes on with that view.
+            let view = || watch::Sender::new(view_of(state, at, &actor, None));
+            lock(&self.live).entry(id.clone()).or_insert_with(view);
         }
         let leg = state.order.iter().copied().find(|leg| state.legs[*leg].waypoint().is_some());
         let urls = match leg {

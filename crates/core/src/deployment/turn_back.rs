@@ -1,7 +1,7 @@
 //! The way back, from wherever the walk stands.
 
-use super::{Back, Closed, Deployment, Event, Verdict};
-use crate::desired::{Gate, JobGate, JobKind, Waypoint};
+use super::{Back, Closed, Deployment, Event, LegState, Verdict};
+use crate::desired::{Desired, Gate, JobGate, JobKind, Share, Waypoint};
 use crate::plan::{Leg, Side};
 use crate::strategy::{Goal, path, path_down};
 use crate::time::Millis;
@@ -41,7 +41,7 @@ fn no_way_back(state: &Deployment, index: usize) -> Option<String> {
 
 fn way_back(state: &Deployment, index: usize) -> Vec<Waypoint> {
     let (leg, here) = (&state.plan.legs[index], &state.legs[index]);
-    let stands = here.waypoint().or(here.path.last()).map_or_else(|| leg.start.clone(), |w| w.desired.clone());
+    let stands = stands(leg, here);
     let mut way = match &leg.from {
         Some(old) => {
             let alone = leg.to.as_ref().is_some_and(Side::is_exclusive);
@@ -57,6 +57,24 @@ fn way_back(state: &Deployment, index: usize) -> Vec<Waypoint> {
         add_undo(&mut way, JobGate { what: JobKind::Undo, release: migration.release.clone() });
     }
     way
+}
+
+/// Where a walk stands: on the way to its current waypoint. All of that one's instances may be there, but its traffic need
+/// not have moved yet, and on the way back it does not move further.
+fn stands(leg: &Leg, here: &LegState) -> Desired {
+    let Some(towards) = here.waypoint() else {
+        return here.path.last().map_or_else(|| leg.start.clone(), |w| w.desired.clone());
+    };
+    let reached = here.reached.checked_sub(1).and_then(|at| here.path.get(at)).map_or(&leg.start, |w| &w.desired);
+    let mut stands = towards.desired.clone();
+    let weighted = stands.parts.values().any(|part| matches!(part.share, Share::Weight(weight) if weight > 0));
+    let serving = stands.parts.keys().any(|revision| reached.weight(revision) > 0);
+    if weighted && serving {
+        for (revision, part) in &mut stands.parts {
+            part.share = Share::Weight(reached.weight(revision));
+        }
+    }
+    stands
 }
 
 /// The revision that must be gone after the way back.

@@ -236,6 +236,22 @@ proptest! {
         if stands.desired.count(&rev(2)) > 0 {
             prop_assert!(end.gates.contains(&Gate::Gone(rev(2))), "{end:?} does not wait for the end of v2");
         }
+        // The old release never has less traffic on the way back than where the walk stands.
+        let alone = way.iter().any(|w| w.desired.parts.is_empty());
+        // It may not have lost yet what it loses there.
+        let reached = at.checked_sub(1).map_or(&there.start, |before| &there.path[before].desired);
+        let is_there = stands.desired.count(&rev(1)) > 0 && at < there.path.len();
+        let weighted = |d: &Desired| d.parts.values().all(|p| matches!(p.share, Share::Weight(_)));
+        let mut least = match (alone, is_there && weighted(&stands.desired) && serving(&stands.desired) > 0) {
+            (true, _) => 0,
+            (false, true) => reached.weight(&rev(1)),
+            (false, false) => stands.desired.weight(&rev(1)),
+        };
+        for waypoint in way.iter().filter(|w| weighted(&w.desired)) {
+            let now = waypoint.desired.weight(&rev(1));
+            prop_assert!(now + 3 >= least, "{now} after {least} in {way:?} from {stands:?}");
+            least = now;
+        }
         let tests = way.iter().flat_map(|w| &w.gates).filter(|g| matches!(g, Gate::Smoke { .. } | Gate::Hold(_)));
         prop_assert_eq!(tests.count(), 0, "nothing is held or tested on the way back");
     }

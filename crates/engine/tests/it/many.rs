@@ -25,6 +25,22 @@ async fn a_thousand_deployments_at_once_all_end_also_across_a_new_engine() {
     }
 }
 
+/// Whoever watches from the first moment on sees the end: the walk begins to show itself at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_from_the_first_moment_on_sees_the_end() {
+    let world = World::default();
+    let engine = world.engine().await;
+    for n in 0..MANY / 2 {
+        let leg = leg(&format!("app-{n}"), "v1", config(Strategy::BlueGreen));
+        let id = id_of(engine.deploy(&deploy(vec![leg])).await);
+        let watchers = futures_util::future::join_all((0..4).map(|_| engine.watch(&id))).await;
+        for watcher in watchers {
+            let ended = watcher.unwrap().wait_for(|view| view.closed.is_some()).await.map(|view| view.closed.is_some());
+            assert_eq!(ended.ok(), Some(true), "the watcher of {id} was let go before the end");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_same_new_version_in_several_environments_at_once() {
     let world = World::default();
