@@ -18,6 +18,8 @@ pub const DOWN: &str = "/v1/down";
 pub const MAINTENANCE: &str = "/v1/maintenance";
 /// GET: what runs.
 pub const STATUS: &str = "/v1/status";
+/// GET: what runs, by health checks that are run now.
+pub const HEALTH: &str = "/v1/health";
 /// GET: deployments, newest first.
 pub const HISTORY: &str = "/v1/history";
 /// GET: a release by name.

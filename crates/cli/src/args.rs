@@ -75,7 +75,7 @@ pub(crate) enum Command {
     Promote(Promote),
     /// What is running, how healthy, and which deployment put it there.
     Status(Place),
-    /// Say whether every instance passes its health check now; exit 1 if not.
+    /// Run the health check of every instance now and say what it answers; exit 1 unless all are healthy.
     Health(OneApp),
     /// Apps and their versions per environment.
     List(Place),

@@ -2,7 +2,8 @@
 //! line; without that file it is a good one.
 //!
 //! `print` lines are printed at the start; `exit` ends it with this code then; `exit_after_ms` later; `health` is one of
-//! `ok`, `500`, `hang`, `slow:MS` and `flaky:N` (N times 500, then 200); `work` is the status of `GET /work`.
+//! `ok`, `500`, `hang`, `slow:MS`, `flaky:N` (N times 500, then 200) and `until:FILE` (500 once that is there); `work` is
+//! the status of `GET /work`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -81,6 +82,7 @@ fn health(rule: &str) -> u16 {
             std::thread::sleep(Duration::from_millis(number()));
             200
         }
+        Some("until") if rule.split(':').nth(1).is_some_and(|file| std::path::Path::new(file).exists()) => 500,
         Some("flaky") if CHECKS.fetch_add(1, Ordering::Relaxed) < number() => 500,
         _ => 200,
     }

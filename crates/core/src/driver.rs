@@ -3,14 +3,14 @@
 use crate::config::AppConfig;
 use crate::desired::{Desired, JobGate, Waypoint};
 use crate::fault::Fault;
-use crate::id::{Fence, JobId, Revision, Scope};
+use crate::id::{Fence, InstanceId, JobId, Revision, Scope};
 use crate::instance::{Binding, InstanceSeen, InstanceState, LogLine, LogQuery};
 use crate::job::JobState;
 use crate::route::SideStats;
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a target can do; planning refuses aloud what it cannot, before anything is touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,15 @@ fn count<'a>(instances: impl Iterator<Item = &'a InstanceSeen>) -> u32 {
     u32::try_from(instances.count()).unwrap_or(u32::MAX)
 }
 
+/// What is true in a scope by health checks that were run just now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkup {
+    /// What is true.
+    pub observed: Observed,
+    /// Instances of which there is nothing to ask: that they run is all that can be said.
+    pub unasked: BTreeSet<InstanceId>,
+}
+
 /// How far one step of convergence came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -74,6 +83,11 @@ pub trait Driver: Send + Sync {
     fn capabilities(&self) -> Capabilities;
     /// What is true now.
     async fn observe(&self, scope: &Scope) -> Result<Observed, Fault>;
+    /// What is true by health checks that are run now, each within its own timeout. Changes nothing. A target that cannot
+    /// run checks itself says the newest that it knows.
+    async fn check(&self, scope: &Scope) -> Result<Checkup, Fault> {
+        Ok(Checkup { observed: self.observe(scope).await?, unasked: BTreeSet::new() })
+    }
     /// Returns when something may have changed since the last call. Cancel-safe.
     async fn changed(&self, scope: &Scope);
     /// One bounded step towards a waypoint. Safe to repeat, from any state.

@@ -100,6 +100,15 @@ impl InstanceState {
     }
 }
 
+/// An instance whose health check was run just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// How it is by this check.
+    pub seen: InstanceSeen,
+    /// Whether there is anything to ask it. If not, that it runs is all that can be said.
+    pub asked: bool,
+}
+
 /// Which lines of output are wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
@@ -133,6 +142,11 @@ impl std::fmt::Debug for SecretValues {
 pub trait Instances: Send + Sync {
     /// All instances of a scope that exist or whose end is not proven yet, health included.
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault>;
+    /// The same by a check of each that is run now, within the check's own timeout. Changes nothing: neither what `list`
+    /// says nor what follows from it.
+    async fn check(&self, scope: &Scope) -> Result<Vec<Checked>, Fault> {
+        Ok(self.list(scope).await?.into_iter().map(|seen| Checked { seen, asked: true }).collect())
+    }
     /// Starts an instance. One that runs already under this id is adopted, not doubled.
     async fn start(&self, spec: &InstanceSpec, fence: Fence) -> Result<(), Fault>;
     /// Begins to stop an instance: it gets `grace` to end by itself, then its whole group is killed.

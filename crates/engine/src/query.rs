@@ -4,6 +4,7 @@ use crate::ledger::{parse, scope_of};
 use crate::{Engine, progress};
 use deployctl_core::ask::{Refused, RefusedKind, Selection};
 use deployctl_core::driver::Observed;
+use deployctl_core::fault::Fault;
 use deployctl_core::id::{DeploymentId, Revision, Scope, Sha256Hex, Version};
 use deployctl_core::instance::{InstanceState, LogLine, LogQuery};
 use deployctl_core::journal::{Entry, Verified};
@@ -14,7 +15,7 @@ use deployctl_core::view::{History, Status};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A release that was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,12 +32,31 @@ impl Engine {
     /// What runs in the selected scopes. Never fails for a target in trouble: its scopes are `unknown`, with the reason.
     pub async fn status(&self, place: &Selection) -> Result<Vec<Status>, Refused> {
         let scopes: Vec<_> = self.ledger.known_scopes().into_iter().filter(|(scope, _)| place.has(scope)).collect();
-        let all = scopes.iter().map(|(scope, fold)| self.status_of(scope, &fold.state));
+        let all = scopes.iter().map(|(scope, fold)| async move {
+            self.status_of(scope, &fold.state, self.ports.driver.observe(scope).await).await
+        });
         Ok(futures_util::future::join_all(all).await)
     }
 
-    async fn status_of(&self, scope: &Scope, state: &State) -> Status {
-        let observed = self.ports.driver.observe(scope).await;
+    /// The same by health checks that are run now, whatever the last ones said.
+    pub async fn health(&self, place: &Selection) -> Result<Vec<Status>, Refused> {
+        let scopes: Vec<_> = self.ledger.known_scopes().into_iter().filter(|(scope, _)| place.has(scope)).collect();
+        let all = scopes.iter().map(|(scope, fold)| async move {
+            let (observed, unasked) = match self.ports.driver.check(scope).await {
+                Ok(checkup) => (Ok(checkup.observed), checkup.unasked),
+                Err(fault) => (Err(fault), BTreeSet::new()),
+            };
+            let mut status = self.status_of(scope, &fold.state, observed).await;
+            let unasked = |id: &str| unasked.iter().any(|unasked| unasked.as_str() == id);
+            for instance in status.instances.iter_mut().filter(|i| i.detail.is_none() && unasked(&i.id)) {
+                instance.detail = Some("it runs; it has no health check".into());
+            }
+            status
+        });
+        Ok(futures_util::future::join_all(all).await)
+    }
+
+    async fn status_of(&self, scope: &Scope, state: &State, observed: Result<Observed, Fault>) -> Status {
         let urls = self.ports.driver.urls(scope).await.unwrap_or_default();
         let (health, detail) = health(state, observed.as_ref());
         let observed = observed.unwrap_or_default();
@@ -264,7 +284,7 @@ fn prefix(place: &Selection) -> String {
     prefix
 }
 
-fn health(state: &State, observed: Result<&Observed, &deployctl_core::fault::Fault>) -> (&'static str, Option<String>) {
+fn health(state: &State, observed: Result<&Observed, &Fault>) -> (&'static str, Option<String>) {
     let observed = match observed {
         Ok(observed) => observed,
         Err(fault) => return ("unknown", Some(fault.message.clone())),

@@ -4,6 +4,7 @@ use crate::bind::{Binder, process};
 use crate::layout::{RunFolder, make_private};
 use crate::minder::{self, Remains, Shim};
 use crate::node::{Inner, Node, REMOVED};
+use crate::probe;
 use crate::records::{self, RunSpec, StopOrder};
 use crate::shim::control::tell_stop;
 use crate::spawn::{ShimFor, shims_of};
@@ -14,11 +15,12 @@ use async_trait::async_trait;
 use deployctl_core::config::Strategy;
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, InstanceId, Scope, Sha256Hex};
-use deployctl_core::instance::{InstanceSeen, InstanceSpec, InstanceState, Instances, LogLine, LogQuery};
+use deployctl_core::instance::{Checked, InstanceSeen, InstanceSpec, InstanceState, Instances, LogLine, LogQuery};
 use deployctl_core::time::Span;
 use deployctl_sys::crash;
 use deployctl_sys::lock::Lock;
 use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
 use rustix::process::Signal;
 use std::fs;
 use std::io;
@@ -29,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// A shim that has not ended its instance so long after the grace is taken for stuck.
 pub(crate) const OVERDUE: Duration = Duration::from_secs(5);
+/// So many instances are asked at once by somebody who wants to know how they are now.
+const CHECKS_AT_ONCE: usize = 64;
 
 #[async_trait]
 impl Instances for Node {
@@ -37,6 +41,18 @@ impl Instances for Node {
             self.inner.all().iter().filter(|t| t.scope() == scope).map(|t| t.seen()).collect();
         seen.sort_by(|a, b| (&a.revision, a.slot).cmp(&(&b.revision, b.slot)));
         Ok(seen)
+    }
+
+    async fn check(&self, scope: &Scope) -> Result<Vec<Checked>, Fault> {
+        let mine = self.inner.all().into_iter().filter(|tracked| tracked.scope() == scope);
+        let checks = mine.map(|tracked| {
+            let node = Arc::clone(&self.inner);
+            async move { probe::check(&node, &tracked).await }
+        });
+        let mut checked: Vec<Checked> =
+            futures_util::stream::iter(checks).buffer_unordered(CHECKS_AT_ONCE).collect().await;
+        checked.sort_by(|a, b| (&a.seen.revision, a.seen.slot).cmp(&(&b.seen.revision, b.seen.slot)));
+        Ok(checked)
     }
 
     async fn start(&self, spec: &InstanceSpec, fence: Fence) -> Result<(), Fault> {

@@ -57,6 +57,7 @@ fn router(shared: Shared) -> Router {
         .route(paths::DOWN, post(down))
         .route(paths::MAINTENANCE, post(maintenance))
         .route(paths::STATUS, get(status))
+        .route(paths::HEALTH, get(health))
         .route(paths::HISTORY, get(history))
         .route(paths::RELEASE, get(release))
         .route(paths::VERSION, get(version))
@@ -123,6 +124,10 @@ async fn steer(State(shared): State<Shared>, Path(id): Path<String>, ask: answer
 
 async fn status(State(shared): State<Shared>, query: UrlQuery<Query>) -> Asked<Vec<view::Status>> {
     Asked::of(shared.engine.status(&selection(&query)).await)
+}
+
+async fn health(State(shared): State<Shared>, query: UrlQuery<Query>) -> Asked<Vec<view::Status>> {
+    Asked::of(shared.engine.health(&selection(&query)).await)
 }
 
 async fn history(State(shared): State<Shared>, query: UrlQuery<Query>) -> Asked<Vec<view::History>> {

@@ -12,10 +12,10 @@ mod tests;
 use async_trait::async_trait;
 use deployctl_core::config::{AppConfig, Command, Smoke, Strategy};
 use deployctl_core::desired::{Desired, FULL, JobGate, JobKind, Waypoint};
-use deployctl_core::driver::{Capabilities, Driver, Observed, Step, Way};
+use deployctl_core::driver::{Capabilities, Checkup, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{InstanceId, JobId, Revision, Scope};
-use deployctl_core::instance::{Binding, InstanceState, Instances, LogLine, LogQuery};
+use deployctl_core::instance::{Binding, InstanceSeen, InstanceState, Instances, LogLine, LogQuery};
 use deployctl_core::job::{JobSpec, JobState, Jobs};
 use deployctl_core::release::{Release, Releases};
 use deployctl_core::route::{Router, Service, SideStats};
@@ -48,6 +48,20 @@ impl Managed {
     async fn service(&self, scope: &Scope) -> Result<Option<Service>, Fault> {
         let table = self.router.table().await?;
         Ok(table.services.into_iter().find(|service| service.scope == *scope))
+    }
+
+    /// What the data plane does with these instances of a scope.
+    async fn with_traffic(&self, scope: &Scope, instances: Vec<InstanceSeen>) -> Result<Observed, Fault> {
+        let service = self.service(scope).await?;
+        let mut observed = Observed { shares: shares(service.as_ref()), instances, ..Observed::default() };
+        if let Some(service) = &service {
+            let traffic = self.router.traffic().await?;
+            let routed: BTreeSet<&InstanceId> = service.sides.values().flat_map(|s| s.instances.keys()).collect();
+            let leaving = observed.instances.iter().filter(|i| !routed.contains(&i.id));
+            observed.draining = leaving.filter_map(|i| traffic.in_flight.get(&i.id)).sum();
+            observed.held = traffic.held.get(&scope.to_string()).copied().unwrap_or(0);
+        }
+        Ok(observed)
     }
 
     async fn base(&self, desired: &Desired) -> Result<Option<Arc<Release>>, Fault> {
@@ -92,16 +106,14 @@ impl Driver for Managed {
 
     async fn observe(&self, scope: &Scope) -> Result<Observed, Fault> {
         let instances = self.instances.list(scope).await?;
-        let service = self.service(scope).await?;
-        let mut observed = Observed { shares: shares(service.as_ref()), instances, ..Observed::default() };
-        if let Some(service) = &service {
-            let traffic = self.router.traffic().await?;
-            let routed: BTreeSet<&InstanceId> = service.sides.values().flat_map(|s| s.instances.keys()).collect();
-            let leaving = observed.instances.iter().filter(|i| !routed.contains(&i.id));
-            observed.draining = leaving.filter_map(|i| traffic.in_flight.get(&i.id)).sum();
-            observed.held = traffic.held.get(&scope.to_string()).copied().unwrap_or(0);
-        }
-        Ok(observed)
+        self.with_traffic(scope, instances).await
+    }
+
+    async fn check(&self, scope: &Scope) -> Result<Checkup, Fault> {
+        let checked = self.instances.check(scope).await?;
+        let unasked = checked.iter().filter(|checked| !checked.asked).map(|checked| checked.seen.id.clone()).collect();
+        let observed = self.with_traffic(scope, checked.into_iter().map(|checked| checked.seen).collect()).await?;
+        Ok(Checkup { observed, unasked })
     }
 
     async fn changed(&self, scope: &Scope) {

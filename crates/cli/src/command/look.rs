@@ -54,8 +54,8 @@ fn print<T>(context: &Context, all: &[T], entry: impl Fn(&T) -> Value, human: im
 
 pub(crate) async fn health(context: &Context, place: &OneApp) -> Result<(), Failure> {
     let place = Place { env: Some(place.env.clone()), app: Some(place.app.clone()), region: place.region.clone() };
-    let all = statuses(context, &context.query(&place)?).await?;
-    print(context, &all, json::status, || human::status(&all));
+    let all: Vec<view::Status> = context.engine().await?.get(paths::HEALTH, &context.query(&place)?).await?;
+    print(context, &all, json::status, || human::health(&all));
     match all.iter().find(|status| status.health != "healthy") {
         None if !all.is_empty() => Ok(()),
         None => {

@@ -3,7 +3,7 @@
 use super::table::table;
 use super::time::{ago, rfc3339};
 use super::{colour_out, one_line};
-use deployctl_core::view::{History, Status};
+use deployctl_core::view::{History, Instance, Status};
 
 /// `status`: a block per scope, worst first would hide the order; so in the order of names.
 pub(crate) fn status(all: &[Status]) -> String {
@@ -12,6 +12,19 @@ pub(crate) fn status(all: &[Status]) -> String {
     }
     let blocks: Vec<String> = all.iter().map(block).collect();
     blocks.join("\n\n")
+}
+
+/// `health`: the same, with what the check of each instance said.
+pub(crate) fn health(all: &[Status]) -> String {
+    let detail = |i: &Instance| i.detail.as_ref().map(|detail| format!("  {}: {detail}", i.id));
+    let with = |status: &Status| {
+        let shown = status.detail.as_deref().unwrap_or_default();
+        let details = status.instances.iter().filter_map(detail).filter(|line| !shown.contains(line.trim()));
+        let mut lines = vec![block(status)];
+        lines.extend(details);
+        lines.join("\n")
+    };
+    if all.is_empty() { status(all) } else { all.iter().map(with).collect::<Vec<_>>().join("\n\n") }
 }
 
 fn paint(health: &str) -> String {

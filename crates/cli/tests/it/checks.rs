@@ -1,7 +1,7 @@
 //! Releases that cannot come up, said at once and with what they printed; health checks and smoke tests of all kinds.
 
 use super::API;
-use super::world::World;
+use super::world::{World, text};
 use std::net::TcpListener;
 
 /// Deploys `v2` over a good `v1`; what it says.
@@ -78,4 +78,42 @@ fn smoke_tests_turn_back_what_does_not_do_what_it_should() {
         &second(&smoke("{ run: [sh, -c, 'echo no orders; exit 3'] }"), "", 1),
         &["smoke test #1 failed", "3", "no orders"],
     );
+}
+
+#[test]
+fn health_asks_at_the_moment_and_status_does_not() {
+    let rare = API.replace("interval: 200ms", "interval: 1h");
+    let queue = "  queue:\n    artifact: dist/{{ version }}\n    command: [sleep, \"600\"]\n";
+    let command = format!(
+        "  worker:\n    artifact: dist/{{{{ version }}}}\n    command: [sleep, \"600\"]\n    health: {{ command: [sh, -c, \"{}\"], interval: 1h }}\n",
+        "test ! -f HERE/sick || { echo queue is full; exit 5; }"
+    );
+    let world = World::new(&format!("{rare}    instances: 2\n{queue}{command}"));
+    world.version("v1", &format!("health=until:{}", world.path("sick").display()));
+    world.ok("deploy --env dev --all --version v1");
+    world.ok("health --env dev --app api");
+    world.ok("health --env dev --app worker");
+
+    world.write("sick", "");
+    let ran = world.run("health --env dev --app api --output json").code(1).says("api in dev is down");
+    let api = ran.json()[0].clone();
+    assert_eq!((text(&api["health"]), text(&api["version"])), ("down".into(), "v1".into()));
+    for instance in api["instances"].as_array().expect("instances") {
+        assert_eq!(
+            (text(&instance["state"]), text(&instance["detail"])),
+            ("unhealthy".into(), "GET /healthz: 500 Internal Server Error".into())
+        );
+    }
+    let ran = world.run("health --env dev --app api").code(1);
+    assert_eq!(ran.out.matches(": GET /healthz: 500 Internal Server Error").count(), 2, "each says why: {}", ran.out);
+    let ran = world.run("health --env dev --app worker").code(1);
+    has(&ran.out, &["the health check: exit 5: queue is full"]);
+    assert_eq!(world.now("api"), "v1 healthy 2", "the newest that is known, by rule");
+
+    std::fs::remove_file(world.path("sick")).expect("well again");
+    world.ok("health --env dev --app api");
+    let queue = world.json("health --env dev --app queue");
+    assert_eq!(text(&queue[0]["health"]), "healthy");
+    assert_eq!(text(&queue[0]["instances"][0]["detail"]), "it runs; it has no health check");
+    has(&world.ok("health --env dev --app queue").out, &[": it runs; it has no health check"]);
 }

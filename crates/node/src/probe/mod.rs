@@ -5,10 +5,11 @@ pub(crate) mod http;
 mod owner;
 
 use crate::node::Inner;
-use crate::records::{Kind, Proc};
+use crate::records::{Kind, Proc, RunSpec};
 use crate::tracked::Tracked;
 use crate::view::Health as Seen;
 use deployctl_core::config::{Check, Health};
+use deployctl_core::instance::{Checked, InstanceState};
 use deployctl_core::time::Span;
 use owner::{Owner, Vouch};
 use std::sync::Arc;
@@ -53,10 +54,51 @@ fn rule(kind: &Kind) -> Health {
     }
 }
 
+/// Whether there is anything to ask an instance.
+fn is_asked(spec: &RunSpec) -> bool {
+    spec.port.is_some() || matches!(&spec.kind, Kind::Instance { health: Some(_), .. })
+}
+
+/// How an instance is by a check that is run now. What is kept of its health stays: that changes by the rule.
+pub(crate) async fn check(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> Checked {
+    let (seen, asked) = (tracked.seen(), is_asked(&tracked.spec));
+    let process = tracked.view().process().cloned();
+    let Some(process) = process.filter(|_| told(&seen.state, Answer::Healthy).is_some()) else {
+        return Checked { seen, asked };
+    };
+    let rule = rule(&tracked.spec.kind);
+    let answer = if asked {
+        let asker = Asker { node, tracked, process: &process, rule: &rule, vouch: Vouch::default() };
+        asker.once(rule.timeout.0).await
+    } else if process.is_alive() {
+        return Checked { seen: tracked.seen(), asked };
+    } else {
+        Answer::Not("its process ended just now".into())
+    };
+    let mut seen = tracked.seen();
+    // Of another process, or of one that is being stopped, the answer says nothing.
+    if tracked.view().process() == Some(&process)
+        && let Some(state) = told(&seen.state, answer)
+    {
+        seen.state = state;
+    }
+    Checked { seen, asked }
+}
+
+/// How an instance is that was so and gave this answer; nothing if no answer changes that.
+fn told(before: &InstanceState, answer: Answer) -> Option<InstanceState> {
+    use InstanceState as S;
+    Some(match (before, answer) {
+        (S::Failed { .. } | S::Stopping | S::Gone, _) => return None,
+        (_, Answer::Healthy) => S::Ready,
+        (S::Starting { .. }, Answer::Not(what) | Answer::Taken(what)) => S::Starting { waiting_for: what },
+        (_, Answer::Not(what) | Answer::Taken(what)) => S::Unhealthy { reason: what },
+    })
+}
+
 async fn ask(node: &Arc<Inner>, tracked: &Arc<Tracked>, process: &Proc) {
     let rule = rule(&tracked.spec.kind);
-    let stated = matches!(&tracked.spec.kind, Kind::Instance { health: Some(_), .. });
-    if tracked.spec.port.is_none() && !stated {
+    if !is_asked(&tracked.spec) {
         tracked.checked(process, Seen::NotYet("it to stay up for a moment".into()));
         sleep(STAYS_UP).await;
         return tracked.checked(process, Seen::Healthy);
