@@ -48,7 +48,8 @@ pub enum JobState {
 pub trait Jobs: Send + Sync {
     /// Starts the job, or finds the one that was started under this id, and says how it is. Returns at once.
     async fn run(&self, job: &JobSpec, fence: Fence) -> Result<JobState, Fault>;
-    /// Kills a job with its whole group; returns when it is gone.
+    /// Kills a job with its whole group, for good; returns when it is gone. One that has not begun never will, whatever
+    /// call arrives late: `run` then says that it was killed.
     async fn kill(&self, scope: &Scope, id: &JobId, fence: Fence) -> Result<(), Fault>;
     /// Returns when something about the job may have changed since the last call. Cancel-safe.
     async fn changed(&self, scope: &Scope, id: &JobId);

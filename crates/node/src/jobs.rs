@@ -56,12 +56,12 @@ enum Found {
 impl Jobs for Node {
     async fn run(&self, job: &JobSpec, fence: Fence) -> Result<JobState, Fault> {
         self.inner.fences.admit(&self.inner.layout, &job.scope, fence)?;
-        let gate = self.inner.gate(job.id.as_str());
-        let _gate = gate.lock().await;
+        let gate = self.inner.gate(job.id.as_str()).lock_owned().await;
         let (inner, wanted) = (Arc::clone(&self.inner), job.clone());
-        // Owned by the task: a caller that goes away leaves nothing half done.
-        let looked = tokio::task::spawn_blocking(move || inner.run_job(&wanted)).await.map_err(|e| bug(&e))??;
-        match looked {
+        // Owned by the task, gate and all: a caller that goes away leaves nothing half done, nor done after a kill.
+        let looking = tokio::task::spawn_blocking(move || (inner.run_job(&wanted), gate));
+        let (looked, _gate) = looking.await.map_err(|e| bug(&e))?;
+        match looked? {
             Looked::State(state) => Ok(state),
             Looked::Runs(spec, child) => {
                 let shim = child.map(Shim::started).transpose();
@@ -79,7 +79,9 @@ impl Jobs for Node {
         let _gate = gate.lock().await;
         let folder = self.inner.layout.job(id);
         let cannot = |e: io::Error| trouble("a job cannot be killed in", folder.path(), &e);
-        let Some(spec) = records::read::<RunSpec>(&folder.spec()).map_err(cannot)? else { return Ok(()) };
+        let Some(spec) = records::read::<RunSpec>(&folder.spec()).map_err(cannot)? else {
+            return self.inner.bury_job(id).map_err(cannot);
+        };
         let family = Family::seen_from_outside(&self.inner.layout, &folder, id.as_str());
         let _ = records::write(&folder.stop(), &StopOrder { grace_ms: Span::ms(0) });
         let mut due = Instant::now() + OVERDUE;
@@ -90,6 +92,7 @@ impl Jobs for Node {
                 let (of, family) = (folder.clone(), family.clone());
                 let remains = tokio::task::spawn_blocking(move || minder::remains(&of, &family));
                 if remains.await.map_err(|e| bug(&e))?.map_err(cannot)? == Remains::Nothing {
+                    self.inner.bury_job(id).map_err(cannot)?;
                     self.inner.job_changes.bump(id);
                     return Ok(());
                 }
@@ -177,7 +180,6 @@ impl Inner {
 
     fn find_job(&self, job: &JobSpec) -> io::Result<Found> {
         let folder = self.layout.job(&job.id);
-        let Some(spec) = records::read::<RunSpec>(&folder.spec())? else { return Ok(Found::Needs(None)) };
         if let Some(result) = records::read::<JobResult>(&folder.result())? {
             let lines = || last_lines(&folder, 0, LAST_LINES);
             return Ok(Found::State(match result.ok {
@@ -185,6 +187,7 @@ impl Inner {
                 false => JobState::Failed { reason: result.how, last_lines: lines() },
             }));
         }
+        let Some(spec) = records::read::<RunSpec>(&folder.spec())? else { return Ok(Found::Needs(None)) };
         if self.minded().get(&job.id).is_some_and(|job| !job.minder.is_finished()) {
             return Ok(Found::State(JobState::Running));
         }
@@ -202,6 +205,19 @@ impl Inner {
             return Ok(Found::State(JobState::Unknown));
         }
         Ok(Found::Needs(Some(spec)))
+    }
+
+    /// Leaves the mark that a job of which nothing lives was killed, unless it has an end already: it never begins (again).
+    fn bury_job(&self, id: &JobId) -> io::Result<()> {
+        let folder = self.layout.job(id);
+        if folder.result().exists() {
+            return Ok(());
+        }
+        let killed = JobResult { ok: false, how: "stopped before its end".into(), at: crate::clock::now() };
+        self.reserve.with(|| {
+            make_private(folder.path())?;
+            records::write_durable(&folder.result(), &killed)
+        })
     }
 
     fn bind_job(&self, job: &JobSpec) -> Result<RunSpec, Fault> {

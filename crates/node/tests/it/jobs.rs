@@ -184,3 +184,24 @@ async fn a_job_is_killed_on_request_also_without_its_shim() {
         assert_eq!(ended(&node, &job).await, JobState::Failed { reason, last_lines: vec![] });
     }
 }
+
+#[tokio::test]
+async fn a_job_that_was_killed_never_begins_whatever_comes_late() {
+    let killed = JobState::Failed { reason: "stopped before its end".into(), last_lines: vec![] };
+    for begun in [false, true] {
+        let world = World::new();
+        let mut job = job(&format!("{COUNT} sleep 1000"));
+        job.command.repeatable = true;
+        if begun {
+            let node = world.node();
+            assert_eq!(node.run(&job, FENCE).await.unwrap(), JobState::Running);
+            eventually("it runs", || runs(&world, &job.id) == 1).await;
+            drop(node);
+            world.kill_everything();
+        }
+        let node = world.node();
+        node.kill(&job.scope, &job.id, FENCE).await.unwrap();
+        assert_eq!(ended(&node, &job).await, killed, "begun before: {begun}");
+        assert_eq!(runs(&world, &job.id), usize::from(begun));
+    }
+}

@@ -99,7 +99,9 @@ impl World {
                 let job = Job { gate: None, runs: 0, now: JobNow::Ended(killed), run: 0 };
                 self.place(scope).jobs.insert(id.clone(), job);
             }
-            Some(job) if job.now == JobNow::Runs => job.now = JobNow::Ended(killed),
+            Some(job) if job.now == JobNow::Runs || marks && job.now == JobNow::Interrupted => {
+                job.now = JobNow::Ended(killed);
+            }
             Some(_) => {}
         }
         self.changed(scope);
