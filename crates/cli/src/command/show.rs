@@ -54,7 +54,11 @@ fn words(view: &view::Deployment, entries: &[Entry]) -> String {
     match &view.closed {
         Some(closed) => {
             let restored = if closed.restored { ", what ran before runs again" } else { "" };
-            lines.push(format!("  {}{restored}: {}", closed.verdict.word(), one_line(&closed.reason)));
+            lines.push(format!(
+                "  {}{restored}: {}",
+                closed.verdict.word().replace('_', " "),
+                one_line(&closed.reason)
+            ));
         }
         None => lines.push(format!("  running: {}", view.waiting.as_deref().unwrap_or("on its way"))),
     }

@@ -99,7 +99,7 @@ fn the_screen_at_three_in_the_morning() {
     }
     let shown = world.ok(&format!("show {}", world.newest())).out;
     assert!(
-        shown.contains("rolled_back: v3 did not come up")
+        shown.contains("rolled back: v3 did not come up")
             && shown.contains("accepted, to be done by 2")
             && shown.contains("out of licences"),
         "{shown}"

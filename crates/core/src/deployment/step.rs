@@ -117,7 +117,7 @@ fn condemned(state: &Deployment, leg: usize, waypoint: &Waypoint, evidence: &Evi
     instances().find_map(|instance| match &instance.state {
         // On the way forward a verdict is due at once; on the way back there is nothing better than to keep trying a while.
         InstanceState::Failed { reason, last_lines } if state.back.is_none() || over(&instance.id) => {
-            Some(explain(&format!("{version} did not come up: {} {reason}", instance.id), last_lines))
+            Some(explain(&format!("{version} did not come up: {}: {reason}", instance.id), last_lines))
         }
         InstanceState::Unhealthy { reason } if over(&instance.id) => {
             Some(format!("{version} became unhealthy: {} {reason}", instance.id))

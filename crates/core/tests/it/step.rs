@@ -177,7 +177,7 @@ fn a_release_that_cannot_come_up_is_condemned_at_once_on_the_way_forward() {
     let state = at(0, blue_green());
     let id = &seen(2, 1, Ready).id;
     let why = turned(step(&state, 0, &evidence(both(Ready, failed())), NOW));
-    assert_eq!(why, format!("v2 did not come up: {id} exit 1; its last lines: no such file"));
+    assert_eq!(why, format!("v2 did not come up: {id}: exit 1; its last lines: no such file"));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn on_the_way_back_patience_is_had_also_with_what_failed() {
     let Outcome::Happened(events) = step(&state, 0, &seen, later(10_000)) else { panic!("waits") };
     let id = &seen.observed.instances[0].id;
     let reason =
-        format!("it is bad; and the way back failed: v1 did not come up: {id} exit 1; its last lines: no such file");
+        format!("it is bad; and the way back failed: v1 did not come up: {id}: exit 1; its last lines: no such file");
     assert_eq!(events, [Event::Closed(Closed { verdict: Verdict::Failed, restored: false, reason })]);
 }
 
