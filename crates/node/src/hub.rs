@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// A wait ends after this time in any case: two who wait for one scope may take each other's wake-up.
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// A counter per key that grows with every change.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ const START_TIME: Duration = Duration::from_secs(15);
 /// How long another writer may keep us waiting.
 const WRITER_TIME: Duration = Duration::from_secs(20);
 /// How long [`Router::changed`] waits for a change, at most.
-const CHANGE_TIME: Duration = Duration::from_secs(1);
+const CHANGE_TIME: Duration = Duration::from_secs(2);
 
 /// The data plane of one state directory: the durable table, and the processes that work by it.
 #[derive(Clone, Debug)]

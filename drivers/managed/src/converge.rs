@@ -19,6 +19,14 @@ const ROUNDS_MAX: usize = 5;
 const LET_IN: Duration = Duration::from_secs(2);
 const LET_IN_LOOK: Duration = Duration::from_millis(3);
 
+/// What is routed in a scope.
+#[derive(Clone, Copy)]
+struct Routed<'a> {
+    service: Option<&'a Service>,
+    /// Whether every data plane process works by the table that says so.
+    is_known: bool,
+}
+
 impl Managed {
     pub(crate) async fn step(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault> {
         let base = self.base(&to.desired).await?;
@@ -26,15 +34,17 @@ impl Managed {
         let mut waits = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let instances = self.instances.list(scope).await?;
-            let service = self.service(scope).await?;
+            let table = self.router.table().await?;
+            let service = table.services.into_iter().find(|service| service.scope == *scope);
             let traffic = match &service {
                 Some(_) => self.router.traffic().await?,
                 None => Traffic::default(),
             };
+            let routed = Routed { service: service.as_ref(), is_known: traffic.generation == Some(table.generation) };
             let sides = service.as_ref().map(sides_of).unwrap_or_default();
             let seen = Seen { instances: &instances, sides: &sides, in_flight: &traffic.in_flight, exclusive };
             let ops = next_ops(&seen, to);
-            let acted = self.act(scope, to, way, &ops, &instances, service.as_ref(), base.as_deref()).await?;
+            let acted = self.act(scope, to, way, &ops, &instances, routed, base.as_deref()).await?;
             waits = ops.waits;
             if !acted {
                 if waits.is_empty() && service.is_some_and(|service| service.mode == Mode::Open) {
@@ -65,7 +75,7 @@ impl Managed {
         way: &Way,
         ops: &Ops,
         instances: &[InstanceSeen],
-        service: Option<&Service>,
+        routed: Routed<'_>,
         base: Option<&deployctl_core::release::Release>,
     ) -> Result<bool, Fault> {
         for id in &ops.forget {
@@ -74,7 +84,8 @@ impl Managed {
         try_join_all(ops.start.iter().map(|(revision, slot)| self.start(scope, revision, *slot, way))).await?;
         let addresses = addresses(instances);
         let wanted = self.wanted_service(scope, to, &ops.sides, &addresses, way, base);
-        let published = self.route(scope, service, wanted, way).await?;
+        let rests = routed.is_known && routed.service.is_some() && routed.service == wanted.as_ref();
+        let published = !rests && self.route(scope, routed.service, wanted, way).await?;
         for id in &ops.stop {
             let drain = self.drain_of(instances, id).await?;
             self.instances.stop(scope, id, drain, way.fence).await?;

@@ -8,6 +8,7 @@ mod converge;
 mod routing;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use async_trait::async_trait;
 use deployctl_core::config::{AppConfig, Command, Smoke, Strategy};
@@ -23,6 +24,7 @@ use futures_core::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use watch::Watch;
 
 /// Runs instances by three ports.
 pub struct Managed {
@@ -32,6 +34,7 @@ pub struct Managed {
     releases: Arc<dyn Releases>,
     /// One reader and writer of the route table at a time.
     publishing: Mutex<()>,
+    watch: Watch,
 }
 
 impl Managed {
@@ -42,7 +45,7 @@ impl Managed {
         router: Arc<dyn Router>,
         releases: Arc<dyn Releases>,
     ) -> Self {
-        Self { instances, jobs, router, releases, publishing: Mutex::new(()) }
+        Self { instances, jobs, router, releases, publishing: Mutex::new(()), watch: Watch::default() }
     }
 
     async fn service(&self, scope: &Scope) -> Result<Option<Service>, Fault> {
@@ -119,7 +122,7 @@ impl Driver for Managed {
     async fn changed(&self, scope: &Scope) {
         tokio::select! {
             () = self.instances.changed(scope) => {}
-            () = self.router.changed() => {}
+            () = self.watch.changed(&self.router, scope) => {}
         }
     }
 

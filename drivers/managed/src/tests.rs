@@ -23,6 +23,9 @@ struct World {
     release: Arc<Release>,
     table: Mutex<RouteTable>,
     held: Mutex<u64>,
+    /// How often the table and the traffic were asked for, and how often somebody began to wait for changes.
+    asked: Mutex<[usize; 3]>,
+    changes: tokio::sync::Notify,
 }
 
 fn nothing<T>() -> Result<T, Fault> {
@@ -63,7 +66,9 @@ impl Instances for World {
     async fn forget(&self, _: &Scope, _: &InstanceId, _: Fence) -> Result<(), Fault> {
         nothing()
     }
-    async fn changed(&self, _: &Scope) {}
+    async fn changed(&self, _: &Scope) {
+        std::future::pending().await
+    }
     async fn stable_address(&self, _: &Scope) -> Result<String, Fault> {
         nothing()
     }
@@ -92,6 +97,7 @@ impl Jobs for World {
 #[async_trait]
 impl Router for World {
     async fn table(&self) -> Result<RouteTable, Fault> {
+        self.asked.lock().unwrap()[0] += 1;
         Ok(self.table.lock().unwrap().clone())
     }
     async fn publish(&self, table: RouteTable) -> Result<(), Fault> {
@@ -99,6 +105,7 @@ impl Router for World {
         Ok(())
     }
     async fn traffic(&self) -> Result<Traffic, Fault> {
+        self.asked.lock().unwrap()[1] += 1;
         let mut held = self.held.lock().unwrap();
         let now = *held;
         // One gets in with every look.
@@ -106,7 +113,10 @@ impl Router for World {
         let generation = Some(self.table.lock().unwrap().generation);
         Ok(Traffic { generation, held: BTreeMap::from([(scope().to_string(), now)]), ..Traffic::default() })
     }
-    async fn changed(&self) {}
+    async fn changed(&self) {
+        self.asked.lock().unwrap()[2] += 1;
+        self.changes.notified().await;
+    }
 }
 
 #[async_trait]
@@ -177,14 +187,64 @@ fn release() -> Release {
     }
 }
 
-#[tokio::test]
-async fn done_is_when_all_who_were_held_got_in() {
-    let world = Arc::new(World { release: Arc::new(release()), table: Mutex::default(), held: Mutex::new(40) });
+fn world(held: u64) -> (Arc<World>, Arc<Managed>, Waypoint) {
+    let (asked, changes) = (Mutex::default(), tokio::sync::Notify::new());
+    let world = Arc::new(World {
+        release: Arc::new(release()),
+        table: Mutex::default(),
+        held: Mutex::new(held),
+        asked,
+        changes,
+    });
     let driver = Managed::new(world.clone(), world.clone(), world.clone(), world.clone());
     let desired = Desired::only(&world.revision(), 1, true);
-    let to = Waypoint { desired, floor: 0, gates: Vec::new() };
+    (world, Arc::new(driver), Waypoint { desired, floor: 0, gates: Vec::new() })
+}
+
+#[tokio::test]
+async fn done_is_when_all_who_were_held_got_in() {
+    let (world, driver, to) = world(40);
     let step = driver.converge(&scope(), &to, &Way::default()).await.unwrap();
     assert_eq!(step, Step::Done);
     assert!(world.is_open());
     assert_eq!(*world.held.lock().unwrap(), 0, "some wait still, and the next thing may be to pause again");
+}
+
+#[tokio::test]
+async fn a_look_at_what_rests_asks_once() {
+    let (world, driver, to) = world(0);
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    *world.asked.lock().unwrap() = [0; 3];
+    assert_eq!(driver.converge(&scope(), &to, &Way::default()).await.unwrap(), Step::Done);
+    assert_eq!(*world.asked.lock().unwrap(), [1, 1, 0], "keepers do this every few seconds for every app");
+    world.table.lock().unwrap().services.clear();
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    assert!(world.is_open(), "what drifts is put right");
+}
+
+#[tokio::test]
+async fn all_scopes_wait_for_the_data_plane_together_and_miss_nothing() {
+    let (world, driver, _) = world(0);
+    let scopes: Vec<Scope> = ["a", "b", "c"].map(|app| Scope { app: app.parse().unwrap(), ..scope() }).into();
+    let waiting: Vec<_> = scopes
+        .iter()
+        .map(|scope| {
+            let (driver, scope) = (driver.clone(), scope.clone());
+            tokio::spawn(async move { driver.changed(&scope).await })
+        })
+        .collect();
+    while world.asked.lock().unwrap()[2] == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Everybody has begun to wait by now: on one thread, tasks begin in the order in which they were made.
+    tokio::task::yield_now().await;
+    world.changes.notify_one();
+    for waits in waiting {
+        waits.await.unwrap();
+    }
+    assert_eq!(world.asked.lock().unwrap()[2], 1, "one wait for all");
+    world.changes.notify_one();
+    driver.changed(&scopes[0]).await;
+    driver.changed(&scopes[1]).await;
+    assert_eq!(world.asked.lock().unwrap()[2], 2, "what happened while nobody of this scope waited is told at once");
 }

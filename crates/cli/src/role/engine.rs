@@ -24,8 +24,8 @@ use tokio::sync::Notify;
 /// An engine with nothing to run or watch leaves after this long without a request.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A proxy that died is noticed after this long.
-const PROXY_LOOK: Duration = Duration::from_secs(1);
+/// A proxy that died is noticed after this long, should no keeper have been told of it.
+const PROXY_LOOK: Duration = Duration::from_secs(2);
 
 /// What is left of a request when the engine leaves gets this long.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -118,17 +118,17 @@ async fn keep_proxy(router: &ProxyRouter, binary: &Path) {
         let mut pause = PROXY_LOOK;
         if let Err(fault) = bring_proxy(router, binary).await {
             crate::output::err(&format!("engine: the proxy is in trouble: {fault}"));
-            pause = PROXY_LOOK * 10;
+            pause = PROXY_LOOK * 5;
         }
         tokio::time::sleep(pause).await;
     }
 }
 
 async fn bring_proxy(router: &ProxyRouter, binary: &Path) -> Result<(), Fault> {
-    router.ensure().await?;
     match router.build().await? {
         Some(running) if !is_same_build(&running.binary, binary) => router.upgrade(binary).await,
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => router.ensure().await,
     }
 }
 

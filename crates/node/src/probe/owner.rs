@@ -32,6 +32,9 @@ impl Vouch {
     /// Who listens on `port` where `process` should.
     pub(super) async fn owner(&self, port: u16, process: &Proc, family: &Family) -> Owner {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if all_known(port, &known) {
+            return Owner::Instance;
+        }
         let (process, family) = (process.clone(), family.clone());
         let look = tokio::task::spawn_blocking(move || look(port, &process, &family, &known));
         match look.await {
@@ -45,6 +48,12 @@ impl Vouch {
             Err(error) => Owner::Unknown(error.to_string()),
         }
     }
+}
+
+/// Whether nobody but the sockets that were the instance's listens: one question to the kernel, not worth another thread.
+fn all_known(port: u16, known: &[u64]) -> bool {
+    let listeners = if known.is_empty() { Vec::new() } else { ports::listeners(port).unwrap_or_default() };
+    !listeners.is_empty() && listeners.iter().all(|listener| known.contains(&listener.inode))
 }
 
 fn look(port: u16, process: &Proc, family: &Family, known: &[u64]) -> io::Result<(Owner, Vec<u64>)> {
