@@ -1,36 +1,19 @@
-//! A client connection, from its accept to its end.
+//! What is known of a client connection.
 
-use crate::forward;
-use crate::io::{ClientIo, Stream};
-use crate::limits::{
-    HANDSHAKE_TIME, HEAD_BYTES_MAX, HEAD_TIME, IDLE_TIME, LEAVING_IDLE_TIME, LINGER_TIME, SEND_BUFFER_BYTES,
-    STALL_TIME, STREAMS_MAX,
-};
+use crate::limits::{HEAD_TIME, IDLE_TIME, LEAVING_IDLE_TIME, PARK_TIME, STALL_TIME};
 use crate::shared::Bound;
-use crate::spawn::Local;
 use crate::strict::{Guard, Reject};
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel::Tunnel;
 use crate::upstream::encode::Origin;
-use crate::worker::Worker;
-use http::{HeaderValue, Request};
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use http::HeaderValue;
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What is known of a client connection.
+/// What is known of a client connection. There are many, mostly idle: what only some of them need is not kept in it.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) bound: Arc<Bound>,
@@ -49,20 +32,22 @@ pub(crate) struct Conn {
     /// No request after the present ones.
     leaving: Cell<bool>,
     killed: Cell<bool>,
-    h2: Cell<bool>,
+    pub(crate) h2: Cell<bool>,
+    /// All that came was read, and more is waited for.
+    starved: Cell<bool>,
+    /// What it has in memory for requests is to be given back, if it still is idle when its task looks.
+    parking: Cell<bool>,
     /// Read on after the last answer, so that the client gets to see it.
     pub(crate) linger: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     reader: RefCell<Option<Waker>>,
     /// What is to become of the connection once an upgrade is answered.
-    pub(crate) tunnel: RefCell<Option<Tunnel>>,
-    client: HeaderValue,
-    origin: RefCell<Option<Origin>>,
+    pub(crate) tunnel: RefCell<Option<Box<Tunnel>>>,
+    origin: RefCell<Option<Rc<Origin>>>,
 }
 
 impl Conn {
-    fn new(bound: Arc<Bound>, peer: SocketAddr) -> Self {
-        let client = HeaderValue::from_str(&peer.ip().to_canonical().to_string());
+    pub(crate) fn new(bound: Arc<Bound>, peer: SocketAddr) -> Self {
         Self {
             bound,
             peer,
@@ -77,16 +62,17 @@ impl Conn {
             leaving: Cell::new(false),
             killed: Cell::new(false),
             h2: Cell::new(false),
+            starved: Cell::new(false),
+            parking: Cell::new(false),
             linger: Cell::new(false),
             waker: RefCell::default(),
             reader: RefCell::default(),
             tunnel: RefCell::default(),
-            client: client.unwrap_or(HeaderValue::from_static("unknown")),
             origin: RefCell::default(),
         }
     }
 
-    /// Ends the connection if it has taken too long over something.
+    /// Ends the connection if it has taken too long over something, and parks it if it has been idle for a while.
     pub(crate) fn look(&self, now: Instant) {
         let passed = |since: Option<Instant>, limit: Duration| {
             since.is_some_and(|since| now.saturating_duration_since(since) > limit)
@@ -103,7 +89,44 @@ impl Conn {
             self.set_leaving();
         } else if late {
             self.kill();
+        } else {
+            self.park_if_idle(now, PARK_TIME);
         }
+    }
+
+    /// Asks the task of an idle HTTP/1 connection to park it, if it has been idle for `time`.
+    pub(crate) fn park_if_idle(&self, now: Instant, time: Duration) {
+        let idle = self.starved.get() && !self.parking.get() && self.may_park();
+        if idle && now.saturating_duration_since(self.since.get()) >= time {
+            self.parking.set(true);
+            self.wake();
+        }
+    }
+
+    /// Whether it is to be parked now.
+    pub(crate) fn parks_now(&self) -> bool {
+        self.parking.take() && self.may_park()
+    }
+
+    /// Whether nothing goes on and nothing has begun: every request that came was answered, every byte of that is on its
+    /// way, none of the next one is here.
+    fn may_park(&self) -> bool {
+        let guard = self.guard.borrow();
+        self.starved.get()
+            && !self.h2.get()
+            && self.active.get() == 0
+            && self.answered.get() == guard.heads()
+            && guard.is_between()
+            && self.write_since.get().is_none()
+            && self.refused.get().is_none()
+            && self.tunnel.borrow().is_none()
+    }
+
+    /// Gives back what only requests need.
+    pub(crate) fn parked(&self) {
+        self.starved.set(false);
+        self.origin.take();
+        self.guard.borrow_mut().shrink();
     }
 
     /// Ends it at once.
@@ -118,6 +141,10 @@ impl Conn {
         self.wake();
     }
 
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.get()
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.get()
     }
@@ -128,7 +155,8 @@ impl Conn {
         }
     }
 
-    fn remember(&self, cx: &Context<'_>) {
+    /// Wakes the task of `cx` when the connection is killed, is to leave or to be parked.
+    pub(crate) fn remember(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
@@ -142,12 +170,14 @@ impl Conn {
     }
 
     pub(crate) fn read_waits(&self) {
+        self.starved.set(true);
         if self.read_since.get().is_none() && self.guard.borrow().in_body() {
             self.read_since.set(Some(Instant::now()));
         }
     }
 
     pub(crate) fn read_goes_on(&self) {
+        self.starved.set(false);
         self.read_since.set(None);
     }
 
@@ -185,7 +215,7 @@ impl Conn {
     }
 
     /// Counts a request in; says why it is refused, if it is.
-    fn arrived(&self) -> Option<Reject> {
+    pub(crate) fn arrived(&self) -> Option<Reject> {
         self.active.set(self.active.get() + 1);
         let number = self.answered.get();
         self.answered.set(number + 1);
@@ -204,11 +234,11 @@ impl Conn {
     }
 
     /// Where its requests come from, as instances are told.
-    pub(crate) fn origin(&self, host: &str) -> Origin {
+    pub(crate) fn origin(&self, host: &str) -> Rc<Origin> {
         let mut cached = self.origin.borrow_mut();
         match &*cached {
             Some(origin) if origin.host.as_bytes() == host.as_bytes() => origin.clone(),
-            _ => cached.insert(self.new_origin(host)).clone(),
+            _ => cached.insert(Rc::new(self.new_origin(host))).clone(),
         }
     }
 
@@ -219,143 +249,12 @@ impl Conn {
         let quoted = if host.contains(':') { format!("\"{host}\"") } else { host.to_owned() };
         let text = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
         Origin {
-            client: self.client.clone(),
+            client: text(&ip.to_string()),
             proto,
             host: text(host),
             forwarded: text(&format!("for={client};proto={proto};host={quoted}")),
         }
     }
-}
-
-/// Serves a client connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, bound: Arc<Bound>) {
-    let _ = stream.set_nodelay(true);
-    let conn = Rc::new(Conn::new(bound, peer));
-    let key = worker.enter(conn.clone());
-    {
-        let plan = worker.shared.plan.borrow();
-        if plan.draining || !plan.listeners.iter().any(|bound| Arc::ptr_eq(bound, &conn.bound)) {
-            conn.leaving.set(true);
-        }
-    }
-    if let Some(http) = until_killed(&conn, pin!(establish(&worker, &conn, stream))).await.flatten() {
-        serve_http(&worker, &conn, http).await;
-    }
-    worker.leave(key);
-}
-
-/// A connection of which it is known what it speaks.
-struct Established {
-    stream: Stream,
-    /// What was read of it already.
-    first: Vec<u8>,
-    h2: bool,
-}
-
-/// Polls `work` until it is ready or the connection is killed. Memory per idle connection counts: what is polled for long
-/// is pinned by the caller, not moved into one more future.
-async fn until_killed<F: Future>(conn: &Conn, mut work: Pin<&mut F>) -> Option<F::Output> {
-    poll_fn(|cx| {
-        if conn.killed.get() {
-            return Poll::Ready(None);
-        }
-        conn.remember(cx);
-        work.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
-
-async fn establish(worker: &Rc<Worker>, conn: &Rc<Conn>, stream: TcpStream) -> Option<Established> {
-    if !conn.bound.tls {
-        return see_protocol(conn, stream).await;
-    }
-    let config = worker.local().table.tls.get(&conn.bound.key)?.config.clone();
-    let handshake = Box::pin(tokio_rustls::TlsAcceptor::from(config).accept(stream));
-    let stream = tokio::time::timeout(HANDSHAKE_TIME, handshake).await.ok()?.ok()?;
-    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    Some(Established { stream: Stream::Tls(Box::new(stream)), first: Vec::new(), h2 })
-}
-
-/// Reads until it is clear whether the client speaks HTTP/2 by prior knowledge.
-async fn see_protocol(conn: &Conn, mut stream: TcpStream) -> Option<Established> {
-    let mut first = Vec::with_capacity(1024);
-    loop {
-        if stream.read_buf(&mut first).await.ok()? == 0 {
-            return None;
-        }
-        conn.head_begun(true);
-        if first.len() >= PREFACE.len() || !PREFACE.starts_with(&first) {
-            conn.head_begun(false);
-            let h2 = first.starts_with(PREFACE);
-            return Some(Established { stream: Stream::Plain(stream), first, h2 });
-        }
-    }
-}
-
-async fn serve_http(worker: &Rc<Worker>, conn: &Rc<Conn>, Established { stream, first, h2 }: Established) {
-    let io = ClientIo::new(stream, conn.clone(), first, !h2);
-    let service = service_fn(|request: Request<Incoming>| {
-        let (worker, conn) = (worker.clone(), conn.clone());
-        let reject = conn.arrived();
-        async move { Ok::<_, std::convert::Infallible>(forward::answer(worker, conn, request, reject).await) }
-    });
-    conn.h2.set(h2);
-    if h2 {
-        let mut connection = Box::pin(h2_builder().serve_connection(io, service));
-        let mut told = false;
-        let polling = poll_fn(|cx| {
-            if conn.is_leaving() && !told {
-                told = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            conn.remember(cx);
-            connection.as_mut().poll(cx)
-        });
-        until_killed(conn, pin!(polling)).await;
-        return;
-    }
-    let mut connection = http1::Builder::new()
-        .half_close(false)
-        .header_read_timeout(None)
-        .max_buf_size(SEND_BUFFER_BYTES)
-        .serve_connection(io, service);
-    let Some(done) = until_killed(conn, Pin::new(&mut connection)).await else { return };
-    let parts = connection.into_parts();
-    let tunnel = conn.tunnel.take();
-    match tunnel {
-        // The tunnel is on its own: it ends by its instance, not by the limits of HTTP.
-        Some(tunnel) if done.is_ok() => {
-            let (stream, unseen) = parts.io.into_parts();
-            Box::pin(tunnel::run(tunnel, stream, [&parts.read_buf[..], &unseen].concat())).await;
-        }
-        _ => {
-            let (stream, _) = parts.io.into_parts();
-            let _ = until_killed(conn, Box::pin(end(stream, conn.linger.get())).as_mut()).await;
-        }
-    }
-}
-
-fn h2_builder() -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
-}
-
-/// Ends a connection. With `linger` it is read on for a moment: closed with bytes unread it would be reset, and the client
-/// may lose the answer.
-async fn end(mut stream: Stream, linger: bool) {
-    if stream.shutdown().await.is_err() || !linger {
-        return;
-    }
-    let mut scratch = vec![0; 16 * 1024];
-    let reading = async { while matches!(stream.read(&mut scratch).await, Ok(1..)) {} };
-    let _ = tokio::time::timeout(LINGER_TIME, reading).await;
 }
 
 #[cfg(test)]
@@ -389,6 +288,39 @@ mod tests {
         conn.finished();
         conn.set_leaving();
         assert!(ends(&conn, LEAVING_IDLE_TIME + LATER));
+    }
+
+    #[test]
+    fn only_what_is_between_requests_is_parked() {
+        let conn = conn();
+        let parks = || {
+            conn.look(Instant::now() + PARK_TIME);
+            conn.parks_now()
+        };
+        assert!(!parks(), "it is not known yet whether there is something to read");
+        conn.read_waits();
+        assert!(parks());
+        conn.look(Instant::now());
+        assert!(!conn.parks_now(), "it is idle only since just now");
+        let feed = |bytes: &[u8]| conn.guard.borrow_mut().feed(bytes, |_| {}).unwrap();
+        feed(b"POST / HTTP/1.1\r\nHost: a\r\n");
+        assert!(!parks(), "a head has begun");
+        feed(b"Content-Length: 2\r\n\r\n");
+        assert!(!parks(), "a request was passed on and nobody has seen it yet");
+        conn.arrived();
+        assert!(!parks(), "a request is under way");
+        conn.finished();
+        assert!(!parks(), "the body of a request has not come");
+        feed(b"ab");
+        conn.write_waits(Some(Instant::now()));
+        assert!(!parks(), "the client has not taken the answer");
+        conn.write_waits(None);
+        assert!(parks());
+        conn.parked();
+        assert!(!parks(), "it is parked");
+        conn.read_waits();
+        conn.refuse(Reject { status: 400, why: "bad" }, 1);
+        assert!(!parks(), "a refusal is to be answered");
     }
 
     #[test]

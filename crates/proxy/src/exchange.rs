@@ -154,7 +154,8 @@ impl Attempt<'_> {
                 );
             }
             let websocket = response.headers()[header::UPGRADE].as_bytes().eq_ignore_ascii_case(b"websocket");
-            self.conn.tunnel.replace(Some(Tunnel::new(connection.into_parts(), flight, websocket)));
+            let tunnel = Tunnel::new(connection.into_parts(), flight, websocket);
+            self.conn.tunnel.replace(Some(Box::new(tunnel)));
             return response;
         }
         keep_client(response.headers_mut(), self.service, bucket, self.conn.bound.tls);

@@ -111,6 +111,25 @@ impl ClientIo {
         io
     }
 
+    /// Keeps what the library read of it and gave back; it was passed already.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            self.ready.shrink_to_fit();
+            return;
+        }
+        self.ready = [bytes, &self.ready[self.at..]].concat();
+        self.at = 0;
+    }
+
+    /// Waits until there is something to read, or the end. Takes no memory, reads nothing.
+    pub(crate) fn poll_arrival(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.ready.is_empty() || self.fault.is_some() {
+            return Poll::Ready(());
+        }
+        // Below TLS, too: a connection is parked only after a read that waited, so the TLS library has nothing left.
+        self.stream.socket().poll_read_ready(cx).map(drop)
+    }
+
     /// The transport, and what was read of it that nobody has seen.
     pub(crate) fn into_parts(mut self) -> (Stream, Vec<u8>) {
         let mut unseen = self.ready.split_off(self.at);
@@ -224,7 +243,11 @@ impl Write for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if self.guarded {
+            self.conn.write_waits(polled.is_pending().then(Instant::now));
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -28,6 +28,7 @@ mod pick;
 mod process;
 mod reply;
 mod router;
+mod serve;
 mod shared;
 mod spawn;
 mod stats;

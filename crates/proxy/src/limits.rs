@@ -52,3 +52,9 @@ pub(crate) const LINGER_TIME: Duration = Duration::from_secs(1);
 pub(crate) const TICK: Duration = Duration::from_millis(25);
 /// How often a worker looks while it has only idle connections.
 pub(crate) const TICK_IDLE: Duration = Duration::from_millis(500);
+/// From when on a client connection without a request is parked: it gives its buffers back until something comes.
+pub(crate) const PARK_TIME: Duration = Duration::from_millis(100);
+/// The same when a new connection comes and more than [`WARM_MAX`] are not parked.
+pub(crate) const PARK_SOON_TIME: Duration = Duration::from_millis(5);
+/// The most connections of a worker of which none is parked early.
+pub(crate) const WARM_MAX: usize = 16;

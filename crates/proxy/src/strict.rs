@@ -87,6 +87,16 @@ impl Guard {
         !self.partial.is_empty()
     }
 
+    /// Whether nothing of a request is under way or has begun, and the next bytes are a head.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Head) && self.partial.is_empty() && !self.late
+    }
+
+    /// Gives back the memory that it does not need now.
+    pub fn shrink(&mut self) {
+        self.partial.shrink_to_fit();
+    }
+
     /// Whether the body of a request is under way.
     pub fn in_body(&self) -> bool {
         matches!(self.state, State::Length(_) | State::Chunked(_))

@@ -1,8 +1,9 @@
 //! A worker: one thread, one single-threaded runtime, its own pools. Nothing of a request leaves it.
 
-use crate::conn::{self, Conn};
+use crate::conn::Conn;
 use crate::flight::Watched;
-use crate::limits::{TICK, TICK_IDLE};
+use crate::limits::{PARK_SOON_TIME, TICK, TICK_IDLE, WARM_MAX};
+use crate::serve;
 use crate::shared::{Bound, Plan, Shared};
 use crate::table::Table;
 use crate::upstream::pool::Pool;
@@ -43,6 +44,10 @@ pub(crate) struct Worker {
     number: usize,
     local: RefCell<Rc<Local>>,
     conns: RefCell<Slab<Rc<Conn>>>,
+    /// Of them, those that have buffers for HTTP/1.
+    warm: RefCell<Slab<Rc<Conn>>>,
+    /// When those were last looked at because of a new one.
+    thinned: Cell<Instant>,
     flights: RefCell<Slab<Watched>>,
     nudge: Notify,
     /// Whether it looks at its requests often.
@@ -66,6 +71,8 @@ impl Worker {
             number,
             local: RefCell::new(Rc::new(local)),
             conns: RefCell::default(),
+            warm: RefCell::default(),
+            thinned: Cell::new(Instant::now()),
             flights: RefCell::default(),
             nudge: Notify::new(),
             alert: Cell::new(false),
@@ -141,6 +148,24 @@ impl Worker {
     pub(crate) fn leave(&self, key: usize) {
         self.conns.borrow_mut().remove(key);
         self.shared.workers[self.number].connections.fetch_sub(1, SeqCst);
+    }
+
+    /// Counts a connection among those that have buffers. When they get many, those that are idle for a moment give theirs
+    /// up at once: the next ones take over that memory instead of more.
+    pub(crate) fn warm(&self, conn: &Rc<Conn>) -> usize {
+        let mut warm = self.warm.borrow_mut();
+        if warm.len() >= WARM_MAX {
+            let now = Instant::now();
+            if now.saturating_duration_since(self.thinned.get()) >= PARK_SOON_TIME / 2 {
+                self.thinned.set(now);
+                warm.iter().for_each(|(_, conn)| conn.park_if_idle(now, PARK_SOON_TIME));
+            }
+        }
+        warm.insert(conn.clone())
+    }
+
+    pub(crate) fn cold(&self, key: usize) {
+        self.warm.borrow_mut().remove(key);
     }
 
     /// Ends what has taken too long, again and again.
@@ -238,7 +263,7 @@ fn take(worker: &Rc<Worker>, stream: std::net::TcpStream, peer: SocketAddr, boun
     if stream.set_nonblocking(true).is_ok()
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        tokio::task::spawn_local(conn::serve(worker.clone(), stream, peer, bound.clone()));
+        tokio::task::spawn_local(serve::serve(worker.clone(), stream, peer, bound.clone()));
     }
 }
 
@@ -246,7 +271,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, bound: Arc<Bound>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match calmer(&worker) {
-                None => drop(tokio::task::spawn_local(conn::serve(worker.clone(), stream, peer, bound.clone()))),
+                None => drop(tokio::task::spawn_local(serve::serve(worker.clone(), stream, peer, bound.clone()))),
                 Some(other) => {
                     if let Ok(stream) = stream.into_std() {
                         let _ = worker.shared.workers[other].give.send((stream, peer, bound.clone()));

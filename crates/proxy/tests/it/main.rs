@@ -5,6 +5,7 @@ mod client;
 mod h2;
 mod hand_over;
 mod load;
+mod parking;
 mod passing;
 mod publish;
 mod routes;

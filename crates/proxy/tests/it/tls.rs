@@ -141,3 +141,23 @@ fn an_upgrade_of_the_proxy_keeps_tls() {
     let mut fresh = connect(site.address, "shop.example", "shop", &[]).unwrap();
     assert_eq!(ask(&mut fresh, "shop.example").body, b"v1");
 }
+
+#[test]
+fn a_connection_that_was_idle_for_a_while_takes_requests_again() {
+    let upstream = Upstream::named("v1");
+    let site = site(&upstream);
+    let mut stream = connect(site.address, "shop.example", "shop", &["http/1.1"]).unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"v1") {
+            let mut part = [0; 1024];
+            let count = stream.read(&mut part).unwrap();
+            assert!(count > 0, "it ended after {answer:?}");
+            answer.extend_from_slice(&part[..count]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+        std::thread::sleep(std::time::Duration::from_millis(250));
+    }
+    assert_eq!(ask(&mut stream, "shop.example").body, b"v1");
+}

@@ -54,6 +54,22 @@ fn bytes_go_both_ways_and_are_counted_as_in_flight() {
 }
 
 #[test]
+fn a_connection_that_was_idle_for_a_while_is_upgraded() {
+    let upstream = Upstream::start(echo);
+    let site = Site::simple(&[upstream.address]);
+    let mut client = Client::connect(site.address);
+    assert_eq!(client.get("/refused").text(), "plain");
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    client.send([UPGRADE.as_bytes(), b"\x81\x05early"].concat()).unwrap();
+    assert_eq!(client.head().unwrap().status, 101);
+    assert_eq!(read(&mut client, 7), b"\x81\x05early");
+    // Not HTTP any more, so never parked.
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    client.send(b"\x81\x02hi").unwrap();
+    assert_eq!(read(&mut client, 4), b"\x81\x02hi");
+}
+
+#[test]
 fn bytes_sent_too_early_are_not_lost() {
     let upstream = Upstream::start(echo);
     let site = Site::simple(&[upstream.address]);
