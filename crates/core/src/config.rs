@@ -106,6 +106,33 @@ pub struct AppConfig {
 pub enum TargetConfig {
     /// Local processes.
     Process(ProcessConfig),
+    /// Containers of a Docker Engine on this machine.
+    Docker(DockerConfig),
+}
+
+impl TargetConfig {
+    /// Whether its instances have a port.
+    pub fn has_port(&self) -> bool {
+        match self {
+            Self::Process(process) => process.port,
+            Self::Docker(docker) => docker.port.is_some(),
+        }
+    }
+
+    /// Every text with values in it that are known only when an instance starts.
+    pub fn texts(&self) -> impl Iterator<Item = &LateText> {
+        let (command, texts): (&[LateText], Vec<&LateText>) = match self {
+            Self::Process(process) => {
+                let env = process.env.values().filter_map(|value| match value {
+                    EnvValue::Text(text) => Some(text),
+                    EnvValue::Secret(_) => None,
+                });
+                (&process.command, env.collect())
+            }
+            Self::Docker(docker) => (docker.command.as_deref().unwrap_or_default(), docker.env.values().collect()),
+        };
+        command.iter().chain(texts)
+    }
 }
 
 /// How a process is run.
@@ -125,6 +152,57 @@ pub struct ProcessConfig {
     pub restart: Restart,
     /// How much output is kept per instance, in bytes.
     pub log_bytes_max: u64,
+}
+
+/// How a container is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DockerConfig {
+    /// The image's repository, without tag or digest: these are the release's artifact.
+    pub image: String,
+    /// What runs instead of the image's own command; the image's entrypoint stays.
+    pub command: Option<Vec<LateText>>,
+    /// Environment variables, over the image's. Never a secret: everybody who may ask the engine can read them.
+    pub env: BTreeMap<String, LateText>,
+    /// Secrets, each a file of this name under `/run/secrets`.
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// The port that the program listens on inside its container.
+    pub port: Option<u16>,
+    /// The user to run as, `NAME` or `UID` or with `:GROUP`, if not the image's.
+    pub user: Option<String>,
+    /// Limits.
+    pub limits: Limits,
+    /// What is mounted.
+    pub volumes: Vec<Volume>,
+    /// The networks, which must exist; the first one is where it is reached. The engine's own bridge if there are none.
+    pub networks: Vec<String>,
+    /// Whether its root file system is read-only.
+    pub read_only: bool,
+    /// Folders in memory.
+    pub tmpfs: Vec<String>,
+    /// Capabilities added to the engine's usual ones, without `CAP_`.
+    pub capabilities_add: Vec<String>,
+    /// Capabilities taken away; `ALL` takes all.
+    pub capabilities_drop: Vec<String>,
+    /// How much output is kept per container, in bytes.
+    pub log_bytes_max: u64,
+}
+
+/// Something mounted into a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// A name, of a volume that belongs to the app in its environment; or a path of this machine.
+    pub source: String,
+    /// Where it is in the container.
+    pub path: String,
+    /// Whether it can only be read.
+    pub read_only: bool,
+}
+
+impl Volume {
+    /// Whether it is a path of this machine.
+    pub fn is_path(&self) -> bool {
+        self.source.starts_with('/')
+    }
 }
 
 /// Limits of one instance.
@@ -366,6 +444,8 @@ pub enum ArtifactSource {
     Path(String),
     /// An HTTP or HTTPS address.
     Url(String),
+    /// A container image, by reference with tag or digest.
+    Image(String),
 }
 
 /// What a release runs: the folder that an artifact unpacks to.
@@ -391,4 +471,8 @@ pub enum ArtifactFormat {
     Zip,
     /// One executable file.
     File,
+    /// A container image that only its engine has: the digest is the image's id.
+    ImageId,
+    /// A container image of a registry: the digest is its manifest's (or its index's), and it can be pulled by it.
+    ImageManifest,
 }

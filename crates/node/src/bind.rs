@@ -176,6 +176,8 @@ fn as_text(value: &EnvValue) -> Option<&LateText> {
 
 /// How the release's processes are run.
 pub(crate) fn process(release: &Release) -> &ProcessConfig {
-    let TargetConfig::Process(config) = &release.config.target;
-    config
+    match &release.config.target {
+        TargetConfig::Process(config) => config,
+        TargetConfig::Docker(_) => unreachable!("a release of containers is never given to the node runtime"),
+    }
 }

@@ -9,7 +9,7 @@ use crate::records::{self, RunSpec, StopOrder};
 use crate::shim::control::tell_stop;
 use crate::spawn::{ShimFor, shims_of};
 use crate::tracked::Tracked;
-use crate::trouble::trouble;
+use deployctl_runner::trouble::trouble;
 use crate::user;
 use async_trait::async_trait;
 use deployctl_core::config::Strategy;
@@ -79,7 +79,7 @@ impl Instances for Node {
     }
 
     async fn stop(&self, scope: &Scope, id: &InstanceId, grace: Span, fence: Fence) -> Result<(), Fault> {
-        self.inner.fences.admit(&self.inner.layout, scope, fence)?;
+        self.inner.fences.admit(self.inner.layout.state(), scope, fence)?;
         let gate = self.inner.gate(id.as_str());
         let _gate = gate.lock().await;
         let Some(tracked) = self.inner.get(id).filter(|tracked| !tracked.view().gone) else { return Ok(()) };
@@ -94,7 +94,7 @@ impl Instances for Node {
     }
 
     async fn forget(&self, scope: &Scope, id: &InstanceId, fence: Fence) -> Result<(), Fault> {
-        self.inner.fences.admit(&self.inner.layout, scope, fence)?;
+        self.inner.fences.admit(self.inner.layout.state(), scope, fence)?;
         let gate = self.inner.gate(id.as_str());
         let _gate = gate.lock().await;
         let Some(tracked) = self.inner.get(id) else { return Ok(()) };
@@ -137,7 +137,7 @@ impl Instances for Node {
 impl Inner {
     /// Writes the record and starts the shim; the blocking part of a start.
     fn start_run(&self, wanted: &InstanceSpec, fence: Fence) -> Result<(RunSpec, RunFolder, Child), Fault> {
-        self.fences.admit(&self.layout, &wanted.scope, fence)?;
+        self.fences.admit(self.layout.state(), &wanted.scope, fence)?;
         crate::limits::check(process(&wanted.release))?;
         let folder = self.layout.run(&wanted.id);
         let cannot = |e: io::Error| trouble("an instance cannot be prepared in", folder.path(), &e);

@@ -5,17 +5,16 @@ use crate::instances::{OVERDUE, bug};
 use crate::layout::make_private;
 use crate::minder::{self, Remains, Shim};
 use crate::node::{Inner, Node};
-use crate::probe::{http, say};
 use crate::records::{self, JobResult, RunSpec, StopOrder};
 use crate::shim::control::tell_stop;
 use crate::shim::family::Family;
 use crate::spawn::{ShimFor, shims_of};
 use crate::tail::last_lines;
 use crate::tracked::LAST_LINES;
-use crate::trouble::trouble;
+use deployctl_runner::trouble::trouble;
 use async_trait::async_trait;
 use deployctl_core::config::Smoke;
-use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::fault::Fault;
 use deployctl_core::id::{Fence, JobId, Scope, Sha256Hex};
 use deployctl_core::job::{JobSpec, JobState, Jobs};
 use deployctl_core::time::Span;
@@ -24,14 +23,7 @@ use std::io;
 use std::process::Child;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
-
-/// How long the request of a smoke test may take.
-const SMOKE: Duration = Duration::from_secs(10);
-/// So much of the answer to a smoke test is read.
-const SMOKE_BODY: usize = 1024 * 1024;
 
 /// What a job left is kept this long after its end.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -55,7 +47,7 @@ enum Found {
 #[async_trait]
 impl Jobs for Node {
     async fn run(&self, job: &JobSpec, fence: Fence) -> Result<JobState, Fault> {
-        self.inner.fences.admit(&self.inner.layout, &job.scope, fence)?;
+        self.inner.fences.admit(self.inner.layout.state(), &job.scope, fence)?;
         let gate = self.inner.gate(job.id.as_str()).lock_owned().await;
         let (inner, wanted) = (Arc::clone(&self.inner), job.clone());
         // Owned by the task, gate and all: a caller that goes away leaves nothing half done, nor done after a kill.
@@ -74,7 +66,7 @@ impl Jobs for Node {
     }
 
     async fn kill(&self, scope: &Scope, id: &JobId, fence: Fence) -> Result<(), Fault> {
-        self.inner.fences.admit(&self.inner.layout, scope, fence)?;
+        self.inner.fences.admit(self.inner.layout.state(), scope, fence)?;
         let gate = self.inner.gate(id.as_str());
         let _gate = gate.lock().await;
         let folder = self.inner.layout.job(id);
@@ -119,12 +111,7 @@ impl Jobs for Node {
     }
 
     async fn smoke(&self, address: &str, smoke: &Smoke) -> Result<Result<(), String>, Fault> {
-        match smoke {
-            Smoke::Http { path, status, body, contains } => {
-                Ok(smoke_http(address, path, *status, body.as_deref(), contains.as_deref()).await)
-            }
-            Smoke::Command(_) => Err(Fault::refused(FaultKind::Bug, "a smoke test by command is a job, not a request")),
-        }
+        deployctl_runner::smoke::smoke(address, smoke).await
     }
 }
 
@@ -260,42 +247,4 @@ impl Inner {
             node.job_changes.bump(&of);
         });
     }
-}
-
-async fn smoke_http(
-    address: &str,
-    path: &str,
-    status: Option<u16>,
-    body: Option<&str>,
-    contains: Option<&str>,
-) -> Result<(), String> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
-        http::get(stream, address, path, false, SMOKE_BODY).await
-    };
-    let answer = timeout(SMOKE, exchange).await.map_err(|_| format!("GET {path}: no answer within {}", say(SMOKE)))?;
-    let answer = answer.map_err(|why| format!("GET {path}: {why}"))?;
-    let right = status.map_or((200..300).contains(&answer.status), |wanted| wanted == answer.status);
-    if !right {
-        let wanted = status.map_or_else(|| "2xx".into(), |wanted| wanted.to_string());
-        return Err(format!("GET {path}: {}, {wanted} was expected", answer.status_text()));
-    }
-    let text = String::from_utf8_lossy(&answer.body);
-    if let Some(wanted) = body
-        && text.trim() != wanted.trim()
-    {
-        return Err(format!("GET {path}: the body is `{}`, `{}` was expected", short(&text), short(wanted)));
-    }
-    if let Some(wanted) = contains
-        && !text.contains(wanted)
-    {
-        return Err(format!("GET {path}: the body `{}` does not contain `{}`", short(&text), short(wanted)));
-    }
-    Ok(())
-}
-
-fn short(text: &str) -> String {
-    let text = text.trim();
-    let cut: String = text.chars().take(200).collect();
-    if cut.len() < text.len() { format!("{cut}...") } else { cut }
 }

@@ -1,8 +1,6 @@
 //! Where everything lies below the state folder.
 
-use deployctl_core::id::{InstanceId, JobId, Scope, Sha256Hex};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use deployctl_core::id::{InstanceId, JobId, Scope};
 use std::path::{Path, PathBuf};
 
 /// The folders of the node runtime in one state folder.
@@ -55,12 +53,6 @@ impl Layout {
     /// The ports that outlive their instances.
     pub fn stable_ports(&self) -> PathBuf {
         self.state.join("ports.json")
-    }
-
-    /// The highest fence seen in a scope.
-    pub fn fence(&self, scope: &Scope) -> PathBuf {
-        let digest = Sha256Hex::of(scope.to_string().as_bytes());
-        self.state.join("fences").join(digest.short())
     }
 }
 
@@ -135,7 +127,4 @@ impl RunFolder {
     }
 }
 
-/// Makes `folder` and what is missing above it, for this user alone.
-pub fn make_private(folder: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
+pub use deployctl_runner::fence::make_private;

@@ -6,8 +6,6 @@ pub mod artifacts;
 mod bind;
 mod cgroup;
 mod clock;
-mod fence;
-mod hub;
 mod instances;
 mod jobs;
 pub mod layout;
@@ -27,7 +25,6 @@ pub mod shim;
 mod spawn;
 mod tail;
 mod tracked;
-mod trouble;
 mod user;
 mod view;
 

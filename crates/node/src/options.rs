@@ -1,15 +1,10 @@
 //! What a node is told when it is made.
 
 use crate::ports::default_range;
-use deployctl_core::fault::Fault;
-use deployctl_core::id::Sha256Hex;
-use deployctl_core::instance::SecretValues;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-/// Finds the values of a release's secrets, by the release's id. Asked only for releases that have some.
-pub type SecretSource = Arc<dyn Fn(&Sha256Hex) -> Result<SecretValues, Fault> + Send + Sync>;
+pub use deployctl_runner::SecretSource;
 
 /// What a node is told when it is made.
 #[derive(Clone)]

@@ -3,7 +3,7 @@
 
 use crate::layout::Layout;
 use crate::records;
-use crate::trouble::trouble;
+use deployctl_runner::trouble::trouble;
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::{Scope, Sha256Hex};
 use std::collections::{BTreeMap, HashMap};

@@ -1,7 +1,7 @@
 //! One instance as the engine's process knows it.
 
 use crate::clock::now;
-use crate::hub::Scopes;
+use deployctl_runner::hub::Scopes;
 use crate::layout::RunFolder;
 use crate::records::{self, Proc, RunSpec, RunState, StopOrder};
 use crate::shim::family::Family;

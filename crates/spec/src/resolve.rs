@@ -2,6 +2,7 @@
 
 mod artifact;
 mod checks;
+mod docker;
 mod process;
 mod route;
 mod strategy;
@@ -14,9 +15,10 @@ use crate::source::{Place, Sources};
 use crate::spec::{Environment, Spec};
 use crate::template::{Late, Templates};
 use crate::text::{shorten, suggest};
-use deployctl_core::config::{AppConfig, ArtifactSource, LateText, SecretRef};
+use deployctl_core::config::{AppConfig, ArtifactSource, Check, LateText, SecretRef, Smoke, TargetConfig};
 use deployctl_core::id::{AppName, EnvName, RegionName, Sha256Hex, Version};
 use deployctl_core::time::Span;
+use process::Kind;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -74,6 +76,8 @@ pub(crate) struct Context<'a, 'f> {
     dir: &'a Path,
     environment: &'a Environment,
     secrets: BTreeSet<SecretRef>,
+    /// A volume that only one instance may write to; the first place.
+    volume: Option<Place>,
     /// Where the app's name stands, for what is missing.
     at: Place,
 }
@@ -97,11 +101,22 @@ pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) 
     let templates = Templates::new(question.sources, &spec.apps, &names, &vars);
     let secrets = BTreeSet::new();
     let environment = question.environment;
-    let mut cx = Context { templates, findings, dir: &spec.dir, environment, secrets, at };
+    let mut cx = Context { templates, findings, dir: &spec.dir, environment, secrets, volume: None, at };
     let depends_on = depends_on(question, &settings, &mut cx);
-    let (artifact, artifact_sha256) = artifact::artifact(&settings, &mut cx);
-    let build = artifact::build(&settings, &mut cx);
-    let config = config(&settings, &depends_on, &mut cx)?;
+    let kind = process::kind(&settings, &mut cx)?;
+    let (artifact, artifact_sha256, build, config) = match kind {
+        Kind::Process => {
+            let (artifact, sha256) = artifact::artifact(&settings, &mut cx);
+            let build = artifact::build(&settings, &mut cx);
+            let target = TargetConfig::Process(process::target(&settings, &mut cx)?);
+            (artifact, sha256, build, config(target, &settings, &depends_on, &mut cx)?)
+        }
+        Kind::Docker => {
+            let (target, image) = docker::target(&settings, &mut cx)?;
+            let config = config(TargetConfig::Docker(target), &settings, &depends_on, &mut cx)?;
+            (Some(image), None, None, config)
+        }
+    };
     let route_at = settings.route.as_ref().map_or(at, |route| route.at);
     let app = ResolvedApp {
         app: question.app.clone(),
@@ -164,18 +179,29 @@ fn depends_on(question: &Question<'_>, settings: &Settings, cx: &mut Context<'_,
     found
 }
 
-fn config(settings: &Settings, depends_on: &[(AppName, Place)], cx: &mut Context<'_, '_>) -> Option<AppConfig> {
-    let target = process::target(settings, cx)?;
+fn config(
+    target: TargetConfig,
+    settings: &Settings,
+    depends_on: &[(AppName, Place)],
+    cx: &mut Context<'_, '_>,
+) -> Option<AppConfig> {
     let route = settings.route.as_ref().map(|route| route::route(route, cx));
     let health = checks::health(settings, cx);
-    let process = process::finish(target, route.is_some(), settings, cx);
+    let target = match target {
+        TargetConfig::Process(process) => {
+            TargetConfig::Process(process::finish(process, route.is_some(), settings, cx))
+        }
+        docker @ TargetConfig::Docker(_) => docker,
+    };
     let instances = strategy::instances(settings, cx);
     let strategy = strategy::strategy(settings, route.is_some(), cx);
-    let health = checks::with_default(health, process.port, cx);
+    // What an image says of its health goes before the usual question.
+    let asked = health.is_some() || matches!(target, TargetConfig::Process(_));
+    let health = if asked { checks::with_default(health, target.has_port(), cx) } else { None };
     let drain = cx.span(settings.drain.as_ref(), Span::secs(30));
     let bake = strategy::bake(settings, cx);
-    Some(AppConfig {
-        target: deployctl_core::config::TargetConfig::Process(process),
+    let config = AppConfig {
+        target,
         instances,
         strategy,
         depends_on: depends_on.iter().map(|(app, _)| app.clone()).collect(),
@@ -187,10 +213,35 @@ fn config(settings: &Settings, depends_on: &[(AppName, Place)], cx: &mut Context
         drain,
         deadline: cx.span_above_zero(settings.deadline.as_ref(), Span::secs(600)),
         bake,
-    })
+    };
+    if let TargetConfig::Docker(docker) = &config.target {
+        docker::finish(docker, settings, &jobs(&config), cx);
+    }
+    Some(config)
+}
+
+/// The texts of everything that runs besides the instances.
+fn jobs(config: &AppConfig) -> Vec<&LateText> {
+    let smoke = config.smoke.iter().filter_map(|smoke| match smoke {
+        Smoke::Command(command) => Some(command),
+        Smoke::Http { .. } => None,
+    });
+    let migrate = config.migrate.iter().flat_map(|migrate| [Some(&migrate.run), migrate.undo.as_ref()]).flatten();
+    let commands = config.hooks.before.iter().chain(&config.hooks.after).chain(migrate).chain(smoke);
+    let health = config.health.iter().flat_map(|health| match &health.check {
+        Check::Command(command) => command.as_slice(),
+        Check::Http(_) | Check::Tcp => &[],
+    });
+    commands.flat_map(|command| &command.run).chain(health).collect()
 }
 
 impl Context<'_, '_> {
+    /// What only one instance may use at a time, and how an app is called that does.
+    fn alone(&self) -> Option<(&'static str, &'static str)> {
+        let data = self.templates.data.map(|_| ("data folder", "an app that uses `data`"));
+        data.or(self.volume.map(|_| ("volume", "an app that writes to a volume of its own")))
+    }
+
     fn plain(&mut self, text: &At<Text>) -> String {
         self.templates.plain(text, self.findings)
     }

@@ -94,17 +94,21 @@ fn addresses(apps: &[Answer], findings: &mut Findings<'_>) {
                 findings.error_help(*at, Code::Address, message, help);
             }
             let Some(other) = apps.iter().find(|other| other.app.app == *name) else { continue };
-            let TargetConfig::Process(process) = &other.app.config.target;
             let config = &other.app.config;
-            let message = if !process.port {
+            let docker = matches!(config.target, TargetConfig::Docker(_));
+            let message = if !config.target.has_port() {
                 format!("`{name}` has no address: it has no port")
+            } else if docker && config.route.is_none() {
+                format!("`{name}` has no address that stays: every new container has another one")
             } else if config.route.is_none() && (config.strategy != Strategy::Recreate || config.instances > 1) {
                 format!("`{name}` has no address that stays: every new instance has another port")
             } else {
                 continue;
             };
-            let help =
-                "give it a `route`, or, for a single instance, `strategy: recreate`, and let it use `{{ port }}`";
+            let help = match docker {
+                true => "give it a `port` and a `route`",
+                false => "give it a `route`, or, for a single instance, `strategy: recreate`, and let it use `{{ port }}`",
+            };
             findings.error_help(*at, Code::Address, message, help);
         }
     }

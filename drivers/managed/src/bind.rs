@@ -1,7 +1,7 @@
 //! Late values of a leg: where other apps answer.
 
 use crate::Managed;
-use deployctl_core::config::{EnvValue, LateText, TargetConfig};
+use deployctl_core::config::LateText;
 use deployctl_core::desired::Desired;
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{AppName, Scope};
@@ -49,13 +49,8 @@ impl Managed {
 
 /// Every text of a release that may hold late values.
 fn texts(release: &Release) -> impl Iterator<Item = &LateText> {
-    let TargetConfig::Process(process) = &release.config.target;
-    let env = process.env.values().filter_map(|value| match value {
-        EnvValue::Text(text) => Some(text),
-        EnvValue::Secret(_) => None,
-    });
     let config = &release.config;
     let migrate = config.migrate.iter().flat_map(|m| m.run.run.iter().chain(m.undo.iter().flat_map(|u| u.run.iter())));
     let hooks = config.hooks.before.iter().chain(&config.hooks.after).flat_map(|c| c.run.iter());
-    process.command.iter().chain(env).chain(migrate).chain(hooks)
+    config.target.texts().chain(migrate).chain(hooks)
 }

@@ -268,7 +268,7 @@ fn touch(path: &Path) {
 
 fn shown(source: &ArtifactSource) -> String {
     match source {
-        ArtifactSource::Path(path) => path.clone(),
+        ArtifactSource::Path(path) | ArtifactSource::Image(path) => path.clone(),
         ArtifactSource::Url(url) => source::without_password(url),
     }
 }

@@ -29,6 +29,10 @@ pub(super) fn get(source: &ArtifactSource, to: &Path, limits: &Limits) -> Result
             download(url, &mut sink, to, limits)?;
             (name.clone(), format_of(&name))
         }
+        ArtifactSource::Image(image) => {
+            let message = format!("{image} is a container image, and processes do not run in one");
+            return Err(IngestError::new(IngestKind::Refused, message));
+        }
     };
     let Hashing { to: writer, hash, .. } = sink;
     let stored = writer.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());

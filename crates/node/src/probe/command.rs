@@ -1,10 +1,10 @@
 //! A health check by command: in the instance's folder, with its environment, as its user.
 
-use super::say;
 use crate::node::Inner;
 use crate::pollable;
 use crate::records::RunSpec;
 use crate::tail::line;
+use deployctl_runner::say;
 use rustix::fd::OwnedFd;
 use rustix::process::Signal;
 use std::io::Read;

@@ -1,7 +1,6 @@
 //! Asks an instance whether it is healthy: at once and often while it starts, then now and then.
 
 mod command;
-pub(crate) mod http;
 mod owner;
 
 use crate::node::Inner;
@@ -11,6 +10,7 @@ use crate::view::Health as Seen;
 use deployctl_core::config::{Check, Health};
 use deployctl_core::instance::{Checked, InstanceState};
 use deployctl_core::time::Span;
+use deployctl_runner::{http, say};
 use owner::{Owner, Vouch};
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,9 +216,4 @@ impl Asker<'_> {
             Ok(Ok(answer)) => Answer::Not(format!("GET {path}: {}", answer.status_text())),
         }
     }
-}
-
-/// A span as people say it.
-pub(crate) fn say(span: Duration) -> String {
-    if span.subsec_millis() == 0 { format!("{} s", span.as_secs()) } else { format!("{} ms", span.as_millis()) }
 }

@@ -6,23 +6,50 @@ use super::*;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// What runs it: `process`, a process on this machine.
-    #[schemars(extend("default" = "process", "examples" = ["process"]))]
+    /// What runs it: `process`, a process on this machine, or `docker`, a container of this machine's Docker Engine.
+    #[schemars(extend("default" = "process", "examples" = ["docker"]))]
     pub(crate) target: Option<At<TargetName>>,
     /// What a version is: a directory, a file or an archive (tar.gz, tar.zst, tar, zip), by path or by address.
     /// Relative to the project. Without it the command must be on the machine already.
     #[schemars(extend("examples" = ["dist/shop-{{ version }}.tar.gz"]))]
     pub(crate) artifact: Option<At<Either<Text, Artifact>>>,
+    /// `target: docker`: what a version is: a container image, with tag or digest. Without a registry's host it is
+    /// looked for in the engine first.
+    #[schemars(extend("examples" = ["registry.example.com/shop:{{ version }}"]))]
+    pub(crate) image: Option<At<Text>>,
     /// What makes the artifact: program and arguments. Runs only for a version that is not known yet, in a clean
     /// checkout of the revision that the version names.
     #[schemars(extend("examples" = [["cargo", "build", "--release"]]))]
     pub(crate) build: Option<Vec<At<Text>>>,
-    /// What runs: program and arguments. The program is looked up in the artifact's folder, then in `PATH`.
+    /// What runs: program and arguments. The program is looked up in the artifact's folder, then in `PATH`. In a
+    /// container: what is given to the image's entrypoint instead of the image's own command.
     #[schemars(extend("examples" = [["./api", "--port", "{{ port }}"]]))]
     pub(crate) command: Option<At<Vec<At<Text>>>>,
-    /// Environment variables, over a minimal environment: a text, or a secret by reference.
+    /// Environment variables, over a minimal environment: a text, or, for a process, a secret by reference.
     #[schemars(extend("examples" = [{"LOG": "info", "API_KEY": {"secret": "env:API_KEY"}}]))]
     pub(crate) env: Option<Entries<At<Either<Text, Secret>>>>,
+    /// `target: docker`: secrets by reference, each a file of this name under `/run/secrets`, in memory.
+    #[schemars(extend("examples" = [{"api-key": "env:API_KEY"}]))]
+    pub(crate) secrets: Option<Entries<At<Text>>>,
+    /// `target: docker`: the port that the program listens on in its container.
+    #[schemars(extend("examples" = [8080]))]
+    pub(crate) port: Option<At<u32>>,
+    /// `target: docker`: what is mounted: `NAME:/path` for a volume that belongs to the app in its environment,
+    /// `/host/path:/path` for a folder of this machine; with `:ro` for reading only.
+    #[schemars(extend("default" = [], "examples" = [["data:/var/lib/shop"]]))]
+    pub(crate) volumes: Option<Vec<At<Text>>>,
+    /// `target: docker`: networks of the engine, which must be there. The first one is where the app is reached.
+    #[schemars(extend("default" = [], "examples" = [["backend"]]))]
+    pub(crate) networks: Option<Vec<At<Text>>>,
+    /// `target: docker`: whether the container's root file system is read-only.
+    #[schemars(extend("default" = false, "examples" = [true]))]
+    pub(crate) read_only: Option<At<bool>>,
+    /// `target: docker`: folders of the container that are in memory.
+    #[schemars(extend("default" = [], "examples" = [["/tmp"]]))]
+    pub(crate) tmpfs: Option<Vec<At<Text>>>,
+    /// `target: docker`: capabilities more or fewer than the engine's usual ones.
+    #[schemars(extend("examples" = [{"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}]))]
+    pub(crate) capabilities: Option<Capabilities>,
     /// Values for templates, before those of the environment and the project.
     #[schemars(extend("examples" = [{"workers": 4}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,
@@ -63,13 +90,13 @@ pub(crate) struct Settings {
     /// How long a deployment may take; a rollback gets the same again.
     #[schemars(extend("default" = "10m", "examples" = ["30m"]))]
     pub(crate) deadline: Option<At<SpanText>>,
-    /// The user to run as, if not the engine's.
+    /// The user to run as, if not the engine's; in a container `NAME`, `UID` or `UID:GID`, if not the image's.
     #[schemars(extend("examples" = ["shop"]))]
     pub(crate) user: Option<At<Text>>,
     /// Limits of each instance, where the kernel allows.
     #[schemars(extend("examples" = [{"memory": "512MiB"}]))]
     pub(crate) limits: Option<Limits>,
-    /// What happens when an instance exits by itself: it is started again, at once, then with doubling pauses.
+    /// `target: process`: what happens when an instance exits by itself: it is started again, at once, then with doubling pauses.
     #[schemars(extend("examples" = [{"pause_max": "1m"}]))]
     pub(crate) restart: Option<Restart>,
     /// How much output is kept per instance.
@@ -92,7 +119,7 @@ impl JsonSchema for TargetName {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "enum": ["process"] })
+        schemars::json_schema!({ "enum": ["process", "docker"] })
     }
 }
 
@@ -118,6 +145,18 @@ pub(crate) struct Secret {
     /// Where the value comes from: `env:NAME`, `file:PATH` or `stdin:`.
     #[schemars(extend("examples" = ["file:/run/secrets/api-key"]))]
     pub(crate) secret: At<Text>,
+}
+
+/// What a container may do more, or less, than others.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Capabilities {
+    /// Added.
+    #[schemars(extend("default" = [], "examples" = [["NET_BIND_SERVICE"]]))]
+    pub(crate) add: Option<Vec<At<Text>>>,
+    /// Taken away; `ALL` takes all.
+    #[schemars(extend("default" = [], "examples" = [["ALL"]]))]
+    pub(crate) drop: Option<Vec<At<Text>>>,
 }
 
 /// Limits of one instance.

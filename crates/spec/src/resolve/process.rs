@@ -8,10 +8,9 @@ use crate::text::{shorten, suggest};
 use deployctl_core::config::{EnvValue, LatePart, LateText, Limits, ProcessConfig, Restart};
 use std::collections::BTreeMap;
 
-const LOG_MAX: u64 = 16 << 20;
+pub(super) const LOG_MAX: u64 = 16 << 20;
 /// What the specification will be able to say.
 const TARGETS_LATER: &[&str] = &[
-    "docker",
     "compose",
     "podman",
     "ssh",
@@ -28,22 +27,36 @@ const TARGETS_LATER: &[&str] = &[
 const SECRET_WORDS: &[&str] = &["PASSWORD", "PASSWD", "TOKEN", "SECRET", "API_KEY", "PRIVATE_KEY", "CREDENTIAL"];
 const SECRETS_LATER: &[&str] = &["vault", "aws-sm", "aws-ssm", "gcp-sm", "azure-kv", "op", "sops", "k8s"];
 
-/// The process, as far as its own keys say; none if it cannot be one.
-pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<ProcessConfig> {
-    if let Some(target) = &settings.target {
-        let name = target.value.0.as_str();
-        if TARGETS_LATER.contains(&name) {
-            let help = "today `target: process` is; until then, leave this app out";
+/// What runs an app.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Process,
+    Docker,
+}
+
+/// What runs it; none if nothing can.
+pub(super) fn kind(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<Kind> {
+    let Some(target) = &settings.target else { return Some(Kind::Process) };
+    match target.value.0.as_str() {
+        "process" => Some(Kind::Process),
+        "docker" => Some(Kind::Docker),
+        name if TARGETS_LATER.contains(&name) => {
+            let help = "today `process` and `docker` are; until then, leave this app out";
             cx.findings.error_help(target.at, Code::NotBuilt, format!("the target `{name}` is not built yet"), help);
-            return None;
+            None
         }
-        if name != "process" {
-            let known = ["process"].into_iter().chain(TARGETS_LATER.iter().copied());
+        name => {
+            let known = ["process", "docker"].into_iter().chain(TARGETS_LATER.iter().copied());
             let message = format!("there is no target `{}`", shorten(name));
             cx.findings.error_help(target.at, Code::BadValue, message, suggest(name, known));
-            return None;
+            None
         }
     }
+}
+
+/// The process, as far as its own keys say; none if it cannot be one.
+pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<ProcessConfig> {
+    refuse(settings, cx);
     let Some(command) = &settings.command else {
         let help = "say what runs: `command: [./program, --port, \"{{ port }}\"]`";
         cx.findings.error_help(cx.at, Code::MissingKey, "this app has no `command`", help);
@@ -58,6 +71,30 @@ pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<Pr
         restart: restart(settings.restart.as_ref(), cx),
         log_bytes_max: cx.size(settings.log_max.as_ref()).unwrap_or(LOG_MAX),
     })
+}
+
+/// The keys that a container has and a process has not.
+fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
+    let first = |texts: &Option<Vec<At<Text>>>| texts.as_ref().map(|texts| texts.first().map_or(cx.at, |text| text.at));
+    let secrets = settings.secrets.as_ref().map(|entries| entries.0.first().map_or(cx.at, |(key, _)| key.at));
+    let said = [
+        (settings.image.as_ref().map(|x| x.at), "image"),
+        (settings.port.as_ref().map(|x| x.at), "port"),
+        (secrets, "secrets"),
+        (first(&settings.volumes), "volumes"),
+        (first(&settings.networks), "networks"),
+        (settings.read_only.as_ref().map(|x| x.at), "read_only"),
+        (first(&settings.tmpfs), "tmpfs"),
+        (settings.capabilities.as_ref().map(|_| cx.at), "capabilities"),
+    ];
+    for (at, key) in said.into_iter().filter_map(|(at, key)| Some((at?, key))) {
+        let help = match key {
+            "port" => "a process is given a port of its own: `{{ port }}`",
+            "secrets" => "give it under `env`: `KEY: { secret: \"env:KEY\" }`",
+            _ => "add `target: docker`, or take it out",
+        };
+        cx.findings.error_help(at, Code::Contradiction, format!("`{key}` belongs to a container"), help);
+    }
 }
 
 /// The process once all texts were rendered, so that it is known whether it needs a port.
@@ -78,20 +115,11 @@ pub(super) fn finish(
 fn env(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, EnvValue> {
     let mut env = BTreeMap::new();
     for (key, value) in settings.env.iter().flat_map(|entries| &entries.0) {
-        let name = &key.value.0;
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
-            let message = format!("`{}` is not the name of an environment variable", shorten(name));
-            cx.findings.error_help(key.at, Code::BadName, message, "use letters, digits and _");
-        }
-        if name.starts_with("DEPLOYCTL_") {
-            let message = format!("`{}` is set by deployctl itself", shorten(name));
-            cx.findings.error_help(key.at, Code::BadName, message, "use a name that does not begin with `DEPLOYCTL_`");
-        }
+        variable(key, cx);
         let value = match &value.value {
             Either::Short(text) => {
                 let text = cx.late(&At { at: value.at, value: text.clone() }, Late::Instance);
-                warn_of_literal(key, &text, cx);
+                warn_of_literal(key, &text, true, cx);
                 EnvValue::Text(text)
             }
             Either::Full(secret) => match reference(secret, cx) {
@@ -99,24 +127,42 @@ fn env(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, EnvVal
                 None => continue,
             },
         };
-        env.insert(name.clone(), value);
+        env.insert(key.value.0.clone(), value);
     }
     env
 }
 
-fn warn_of_literal(key: &At<Text>, text: &LateText, cx: &mut Context<'_, '_>) {
+/// Checks the name of a variable.
+pub(super) fn variable(key: &At<Text>, cx: &mut Context<'_, '_>) {
+    let name = &key.value.0;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+        let message = format!("`{}` is not the name of an environment variable", shorten(name));
+        cx.findings.error_help(key.at, Code::BadName, message, "use letters, digits and _");
+    }
+    if name.starts_with("DEPLOYCTL_") {
+        let message = format!("`{}` is set by deployctl itself", shorten(name));
+        cx.findings.error_help(key.at, Code::BadName, message, "use a name that does not begin with `DEPLOYCTL_`");
+    }
+}
+
+pub(super) fn warn_of_literal(key: &At<Text>, text: &LateText, process: bool, cx: &mut Context<'_, '_>) {
     let name = key.value.0.to_ascii_uppercase();
     let literal = text.0.iter().all(|part| matches!(part, LatePart::Text(text) if !text.is_empty()));
     let points = ["_FILE", "_PATH", "_URL", "_DIR"].iter().any(|end| name.ends_with(end));
     if literal && !points && SECRET_WORDS.iter().any(|word| name.contains(word)) {
         let message = format!("`{}` looks like a secret, and its value stands in this file", key.value.0);
-        let help = format!("refer to it: `{}: {{ secret: \"env:{}\" }}`", key.value.0, key.value.0);
+        let name = &key.value.0;
+        let help = match process {
+            true => format!("refer to it: `{name}: {{ secret: \"env:{name}\" }}`"),
+            false => format!("refer to it: `secrets: {{ {name}: \"env:{name}\" }}`, a file under /run/secrets"),
+        };
         cx.findings.warning(key.at, Code::SecretLiteral, message, help);
     }
 }
 
 /// A checked reference to a secret.
-fn reference(secret: &Secret, cx: &mut Context<'_, '_>) -> Option<deployctl_core::config::SecretRef> {
+pub(super) fn reference(secret: &Secret, cx: &mut Context<'_, '_>) -> Option<deployctl_core::config::SecretRef> {
     let at = secret.secret.at;
     let text = cx.plain(&secret.secret);
     let accepted = "write `env:NAME`, `file:PATH` or `stdin:`";
@@ -157,7 +203,7 @@ fn user(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<String> {
     Some(user)
 }
 
-fn limits(settings: &Settings, cx: &mut Context<'_, '_>) -> Limits {
+pub(super) fn limits(settings: &Settings, cx: &mut Context<'_, '_>) -> Limits {
     let Some(raw) = &settings.limits else { return Limits::default() };
     let cpu_millis = raw.cpu.as_ref().and_then(|cores| match crate::value::cores(&cores.value.0) {
         Ok(millis) => Some(millis),

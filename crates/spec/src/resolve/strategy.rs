@@ -21,9 +21,11 @@ pub(super) fn instances(settings: &Settings, cx: &mut Context<'_, '_>) -> u32 {
         many if many > INSTANCES_MAX => {
             cx.findings.error(instances.at, Code::BadValue, format!("at most {INSTANCES_MAX} instances"));
         }
-        many if many > 1 && cx.templates.data.is_some() => {
-            let message = format!("{many} instances would use one data folder at the same time");
-            cx.findings.error_help(instances.at, Code::SharedData, message, "an app that uses `data` has 1 instance");
+        many if many > 1 => {
+            if let Some((what, app)) = cx.alone() {
+                let message = format!("{many} instances would use one {what} at the same time");
+                cx.findings.error_help(instances.at, Code::SharedData, message, format!("{app} has 1 instance"));
+            }
         }
         _ => {}
     }
@@ -32,7 +34,7 @@ pub(super) fn instances(settings: &Settings, cx: &mut Context<'_, '_>) -> u32 {
 
 pub(super) fn strategy(settings: &Settings, routed: bool, cx: &mut Context<'_, '_>) -> Strategy {
     let Some(said) = &settings.strategy else {
-        return if cx.templates.data.is_some() { Strategy::Recreate } else { rolling(None, cx) };
+        return if cx.alone().is_some() { Strategy::Recreate } else { rolling(None, cx) };
     };
     let strategy = match &said.value {
         Either::Short(StrategyName::Recreate) => Strategy::Recreate,
@@ -45,9 +47,9 @@ pub(super) fn strategy(settings: &Settings, routed: bool, cx: &mut Context<'_, '
         let message = "a canary takes a share of the traffic, and this app has no `route`";
         cx.findings.error_help(said.at, Code::Contradiction, message, "add a `route`, or use `rolling`");
     }
-    if strategy != Strategy::Recreate && cx.templates.data.is_some() {
-        let message = "the old and the new version would use one data folder at the same time";
-        cx.findings.error_help(said.at, Code::SharedData, message, "an app that uses `data` needs `recreate`");
+    if let (true, Some((what, app))) = (strategy != Strategy::Recreate, cx.alone()) {
+        let message = format!("the old and the new version would use one {what} at the same time");
+        cx.findings.error_help(said.at, Code::SharedData, message, format!("{app} needs `recreate`"));
     }
     strategy
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 /// The fault for an error at `path`: `what` ends before the path, as in `X cannot be written to`.
-pub(crate) fn trouble(what: &str, path: &Path, error: &io::Error) -> Fault {
+pub fn trouble(what: &str, path: &Path, error: &io::Error) -> Fault {
     let message = format!("{what} {}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -8,16 +8,16 @@ use tokio::net::TcpStream;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// The status.
-    pub(crate) status: u16,
+    pub status: u16,
     /// The body, if it was asked for.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     /// Such as `503 Service Unavailable`.
-    pub(crate) fn status_text(&self) -> String {
+    pub fn status_text(&self) -> String {
         let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         reason.map_or_else(|| self.status.to_string(), |reason| format!("{} {reason}", self.status))
     }
@@ -25,7 +25,7 @@ impl Answer {
 
 /// Makes a GET request over `stream` and reads the head of the answer, and up to `body_max` bytes of its body. The
 /// caller limits the time; dropping the future closes the connection.
-pub(crate) async fn get(
+pub async fn get(
     stream: TcpStream,
     host: &str,
     path: &str,

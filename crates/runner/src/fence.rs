@@ -1,24 +1,26 @@
 //! The highest fence seen in a scope, on the disk: an owner that was replaced and wakes up late is refused.
 
-use crate::layout::{Layout, make_private};
 use crate::trouble::trouble;
 use deployctl_core::fault::{Fault, FaultKind};
-use deployctl_core::id::{Fence, Scope};
+use deployctl_core::id::{Fence, Scope, Sha256Hex};
 use deployctl_sys::durable;
 use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// Remembers fences by scope.
 #[derive(Debug, Default)]
-pub(crate) struct Fences {
+pub struct Fences {
     seen: Mutex<HashMap<Scope, Fence>>,
 }
 
 impl Fences {
     /// Lets an owner with `fence` act on `scope`, or refuses it because a newer one has.
-    pub(crate) fn admit(&self, layout: &Layout, scope: &Scope, fence: Fence) -> Result<(), Fault> {
+    pub fn admit(&self, state: &Path, scope: &Scope, fence: Fence) -> Result<(), Fault> {
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let path = layout.fence(scope);
+        let path = path(state, scope);
         let highest = match seen.get(scope) {
             Some(highest) => *highest,
             None => stored(&path)?,
@@ -39,7 +41,18 @@ impl Fences {
     }
 }
 
-fn stored(path: &std::path::Path) -> Result<Fence, Fault> {
+/// Where the highest fence seen in a scope stands.
+fn path(state: &Path, scope: &Scope) -> PathBuf {
+    let digest = Sha256Hex::of(scope.to_string().as_bytes());
+    state.join("fences").join(digest.short())
+}
+
+/// Makes `folder` and what is missing above it, for this user alone.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn stored(path: &Path) -> Result<Fence, Fault> {
     match std::fs::read_to_string(path) {
         Ok(text) => text.trim().parse().map(Fence).map_err(|_| {
             Fault::refused(FaultKind::Platform, format!("{} is damaged: it should hold one number", path.display()))
@@ -57,7 +70,7 @@ mod tests {
     #[test]
     fn an_older_fence_is_refused_also_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::new(folder.path());
+        let state = folder.path();
         let scope = Scope {
             project: ProjectName::new("shop").unwrap(),
             environment: EnvName::new("dev").unwrap(),
@@ -65,12 +78,12 @@ mod tests {
             app: AppName::new("api").unwrap(),
         };
         let fences = Fences::default();
-        fences.admit(&layout, &scope, Fence(7)).unwrap();
-        fences.admit(&layout, &scope, Fence(7)).unwrap();
-        let refused = Fences::default().admit(&layout, &scope, Fence(6)).unwrap_err();
+        fences.admit(state, &scope, Fence(7)).unwrap();
+        fences.admit(state, &scope, Fence(7)).unwrap();
+        let refused = Fences::default().admit(state, &scope, Fence(6)).unwrap_err();
         assert_eq!(refused.kind, FaultKind::Conflict);
         assert_eq!(refused.message, "shop/dev/default/api: the owner with fence 6 was replaced by one with 7");
         let other = Scope { app: AppName::new("db").unwrap(), ..scope };
-        fences.admit(&layout, &other, Fence(1)).unwrap();
+        fences.admit(state, &other, Fence(1)).unwrap();
     }
 }

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 
 /// A counter per key that grows with every change.
 #[derive(Debug)]
-pub(crate) struct Hub<K> {
+pub struct Hub<K> {
     cells: Mutex<HashMap<K, Cell>>,
 }
 
@@ -29,16 +29,16 @@ impl<K> Default for Hub<K> {
 }
 
 /// The hub of scopes.
-pub(crate) type Scopes = Hub<Scope>;
+pub type Scopes = Hub<Scope>;
 
 impl<K: Eq + Hash + Clone> Hub<K> {
     /// Notes a change.
-    pub(crate) fn bump(&self, key: &K) {
+    pub fn bump(&self, key: &K) {
         self.with(key, |cell| cell.changes.send_modify(|count| *count += 1));
     }
 
     /// Returns when there was a change since the last call returned, or after a while. Cancel-safe.
-    pub(crate) async fn changed(&self, key: &K) {
+    pub async fn changed(&self, key: &K) {
         let mut changes = self.with(key, |cell| cell.changes.subscribe());
         let told = self.with(key, |cell| cell.told);
         let _ = tokio::time::timeout(LONGEST, changes.wait_for(|count| *count != told)).await;
