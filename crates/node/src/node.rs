@@ -1,8 +1,6 @@
 //! The node: what runs on this machine below one state folder.
 
 use crate::artifacts::Store;
-use deployctl_runner::fence::Fences;
-use deployctl_runner::hub::Hub;
 use crate::layout::{Layout, RunFolder, make_private};
 use crate::minder::{self, Remains, Shim};
 use crate::notify::Folders;
@@ -14,10 +12,12 @@ use crate::reserve::Reserve;
 use crate::shim::family::Family;
 use crate::spawn::{ShimFor, Spawner};
 use crate::tracked::Tracked;
-use deployctl_runner::trouble::trouble;
 use deployctl_core::fault::Fault;
 use deployctl_core::id::{InstanceId, JobId, Scope, Sha256Hex};
 use deployctl_core::instance::SecretValues;
+use deployctl_runner::fence::Fences;
+use deployctl_runner::hub::Hub;
+use deployctl_runner::trouble::trouble;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::process::Child;

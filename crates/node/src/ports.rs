@@ -3,9 +3,9 @@
 
 use crate::layout::Layout;
 use crate::records;
-use deployctl_runner::trouble::trouble;
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::{Scope, Sha256Hex};
+use deployctl_runner::trouble::trouble;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::RangeInclusive;

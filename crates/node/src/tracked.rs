@@ -1,7 +1,6 @@
 //! One instance as the engine's process knows it.
 
 use crate::clock::now;
-use deployctl_runner::hub::Scopes;
 use crate::layout::RunFolder;
 use crate::records::{self, Proc, RunSpec, RunState, StopOrder};
 use crate::shim::family::Family;
@@ -10,6 +9,7 @@ use crate::view::{Failure, Health, LOOP_WINDOW, View};
 use deployctl_core::id::{InstanceId, Scope};
 use deployctl_core::instance::{InstanceSeen, InstanceState};
 use deployctl_core::time::Millis;
+use deployctl_runner::hub::Scopes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 

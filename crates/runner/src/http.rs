@@ -25,13 +25,7 @@ impl Answer {
 
 /// Makes a GET request over `stream` and reads the head of the answer, and up to `body_max` bytes of its body. The
 /// caller limits the time; dropping the future closes the connection.
-pub async fn get(
-    stream: TcpStream,
-    host: &str,
-    path: &str,
-    h2: bool,
-    body_max: usize,
-) -> Result<Answer, String> {
+pub async fn get(stream: TcpStream, host: &str, path: &str, h2: bool, body_max: usize) -> Result<Answer, String> {
     let target = if h2 { format!("http://{host}{path}") } else { path.to_owned() };
     let mut request = Request::get(target).header("user-agent", "deployctl").header("accept", "*/*");
     if !h2 {

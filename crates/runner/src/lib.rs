@@ -2,6 +2,7 @@
 //!
 //! Knows neither processes nor containers.
 
+pub mod ask;
 pub mod fence;
 pub mod http;
 pub mod hub;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 /// Finds the values of a release's secrets, by the release's id. Asked only for releases that have some.
 pub type SecretSource = Arc<
-    dyn Fn(&deployctl_core::id::Sha256Hex) -> Result<deployctl_core::instance::SecretValues, deployctl_core::fault::Fault>
+    dyn Fn(
+            &deployctl_core::id::Sha256Hex,
+        ) -> Result<deployctl_core::instance::SecretValues, deployctl_core::fault::Fault>
         + Send
         + Sync,
 >;

@@ -107,7 +107,9 @@ fn addresses(apps: &[Answer], findings: &mut Findings<'_>) {
             };
             let help = match docker {
                 true => "give it a `port` and a `route`",
-                false => "give it a `route`, or, for a single instance, `strategy: recreate`, and let it use `{{ port }}`",
+                false => {
+                    "give it a `route`, or, for a single instance, `strategy: recreate`, and let it use `{{ port }}`"
+                }
             };
             findings.error_help(*at, Code::Address, message, help);
         }

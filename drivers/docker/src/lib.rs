@@ -1,1 +1,22 @@
-//! x
+//! Instances and jobs as containers of a Docker Engine on this machine, and their images.
+//!
+//! Implements the ports `Instances`, `Jobs` and `Artifacts`; knows no deployments, strategies or traffic. Containers run
+//! under the engine alone, with a restart policy: they outlive deployctl, and are found again by their labels.
+
+mod client;
+mod docker;
+mod events;
+mod images;
+mod instances;
+mod jobs;
+mod labels;
+mod layout;
+mod logs;
+mod minder;
+mod probe;
+mod request;
+mod secrets;
+mod tracked;
+mod view;
+
+pub use docker::{Docker, DockerOptions};

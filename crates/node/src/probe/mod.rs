@@ -10,13 +10,13 @@ use crate::view::Health as Seen;
 use deployctl_core::config::{Check, Health};
 use deployctl_core::instance::{Checked, InstanceState};
 use deployctl_core::time::Span;
-use deployctl_runner::{http, say};
+use deployctl_runner::{ask, say};
 use owner::{Owner, Vouch};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// The first pause while it starts; the next ones are longer.
 const FIRST: Duration = Duration::from_millis(3);
@@ -36,7 +36,7 @@ enum Answer {
 
 /// Asks `process` of `tracked` until the task is aborted.
 pub(crate) fn start(node: Arc<Inner>, tracked: Arc<Tracked>, process: Proc) -> AbortHandle {
-    tokio::spawn(async move { ask(&node, &tracked, &process).await }).abort_handle()
+    tokio::spawn(async move { keep_asking(&node, &tracked, &process).await }).abort_handle()
 }
 
 /// The rule for an app that states none: its port takes connections.
@@ -96,7 +96,7 @@ fn told(before: &InstanceState, answer: Answer) -> Option<InstanceState> {
     })
 }
 
-async fn ask(node: &Arc<Inner>, tracked: &Arc<Tracked>, process: &Proc) {
+async fn keep_asking(node: &Arc<Inner>, tracked: &Arc<Tracked>, process: &Proc) {
     let rule = rule(&tracked.spec.kind);
     if !is_asked(&tracked.spec) {
         tracked.checked(process, Seen::NotYet("it to stay up for a moment".into()));
@@ -190,14 +190,7 @@ impl Asker<'_> {
         let Some(port) = self.tracked.spec.port else {
             return Err(Answer::Not("it has no port to ask on".into()));
         };
-        let stream = match timeout(limit, TcpStream::connect(("127.0.0.1", port))).await {
-            Err(_) => return Err(Answer::Not(format!("port {port} takes no connection within {}", say(limit)))),
-            Ok(Err(e)) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
-                return Err(Answer::Not(format!("nothing listens on port {port}")));
-            }
-            Ok(Err(e)) => return Err(Answer::Not(format!("port {port}: {e}"))),
-            Ok(Ok(stream)) => stream,
-        };
+        let stream = ask::connect(("127.0.0.1", port), port, limit).await.map_err(Answer::Not)?;
         match self.vouch.owner(port, self.process, &self.tracked.family).await {
             Owner::Instance => Ok(stream),
             Owner::Nobody => Err(Answer::Not(format!("nothing listens on port {port}"))),
@@ -209,11 +202,6 @@ impl Asker<'_> {
     async fn get(&self, stream: TcpStream, path: &str, limit: Duration) -> Answer {
         let h2 = matches!(&self.tracked.spec.kind, Kind::Instance { h2: true, .. });
         let host = self.tracked.spec.address().unwrap_or_default();
-        match timeout(limit, http::get(stream, &host, path, h2, 0)).await {
-            Err(_) => Answer::Not(format!("GET {path}: no answer within {}", say(limit))),
-            Ok(Err(error)) => Answer::Not(format!("GET {path}: {error}")),
-            Ok(Ok(answer)) if (200..400).contains(&answer.status) => Answer::Healthy,
-            Ok(Ok(answer)) => Answer::Not(format!("GET {path}: {}", answer.status_text())),
-        }
+        ask::get(stream, &host, path, h2, limit).await.map_or_else(Answer::Not, |()| Answer::Healthy)
     }
 }

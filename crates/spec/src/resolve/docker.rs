@@ -54,12 +54,15 @@ pub(super) fn finish(config: &DockerConfig, settings: &Settings, jobs: &[&LateTe
         cx.findings.error_help(at, Code::NotBuilt, message, help);
     }
     let command = config.command.iter().flatten();
-    let uses = |part: &LatePart| command.clone().chain(config.env.values()).chain(jobs.iter().copied()).any(|text| text.0.contains(part));
+    let uses = |part: &LatePart| {
+        command.clone().chain(config.env.values()).chain(jobs.iter().copied()).any(|text| text.0.contains(part))
+    };
     let place = cx.templates.data.unwrap_or(cx.at);
     for (name, part) in [("data", LatePart::Data), ("folder", LatePart::Folder)] {
         if uses(&part) {
             let message = format!("a container has no `{{{{ {name} }}}}`");
-            let help = if name == "data" { "keep data in a volume: `volumes: [\"data:/data\"]`" } else { "use `tmpfs`" };
+            let help =
+                if name == "data" { "keep data in a volume: `volumes: [\"data:/data\"]`" } else { "use `tmpfs`" };
             cx.findings.error_help(place, Code::Contradiction, message, help);
         }
     }
@@ -98,7 +101,8 @@ fn repository(at: Place, reference: &str, cx: &mut Context<'_, '_>) -> Option<St
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/:".contains(c);
     let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let bad_tag = tag.is_some_and(|tag| tag.is_empty() || tag.len() > 128 || !tag.chars().all(word));
-    let hex = |digest: &str| digest.len() == 64 && digest.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let hex =
+        |digest: &str| digest.len() == 64 && digest.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
     let bad_digest = digest.is_some_and(|digest| !digest.strip_prefix("sha256:").is_some_and(hex));
     let segments = repository.split('/').any(|part| part.is_empty() || part.starts_with(['.', '-', '_', ':']));
     if segments || !repository.chars().all(plain) || bad_tag || bad_digest {
@@ -136,7 +140,8 @@ fn env(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, LateTe
             }
             Either::Full(_) => {
                 let message = "a secret in the environment of a container is shown by `docker inspect`";
-                let help = "put it under `secrets: { NAME: \"env:NAME\" }`; the program reads it from /run/secrets/NAME";
+                let help =
+                    "put it under `secrets: { NAME: \"env:NAME\" }`; the program reads it from /run/secrets/NAME";
                 cx.findings.error_help(value.at, Code::Secret, message, help);
             }
         }
@@ -202,7 +207,12 @@ fn volumes(settings: &Settings, cx: &mut Context<'_, '_>) -> Vec<Volume> {
         let is_name = source.starts_with(|c: char| c.is_ascii_alphanumeric()) && source.chars().all(name);
         if !(is_path || is_name) || !path.starts_with('/') || path == "/" {
             let message = format!("`{}` is not a volume", shorten(&said));
-            cx.findings.error_help(text.at, Code::BadValue, message, "write `NAME:/path` or `/host/path:/path`, with `:ro` for reading only");
+            cx.findings.error_help(
+                text.at,
+                Code::BadValue,
+                message,
+                "write `NAME:/path` or `/host/path:/path`, with `:ro` for reading only",
+            );
             continue;
         }
         if volumes.iter().any(|volume| volume.path == path) {
@@ -227,7 +237,12 @@ fn networks(settings: &Settings, cx: &mut Context<'_, '_>) -> Vec<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if name == "host" || name == "none" {
             let message = format!("the network `{name}` is not built yet");
-            cx.findings.error_help(text.at, Code::NotBuilt, message, "name networks that give each container an address of its own");
+            cx.findings.error_help(
+                text.at,
+                Code::NotBuilt,
+                message,
+                "name networks that give each container an address of its own",
+            );
         } else if name.is_empty() || !name.chars().all(plain) {
             cx.findings.error(text.at, Code::BadName, format!("`{}` is not the name of a network", shorten(&name)));
         }

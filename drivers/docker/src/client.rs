@@ -1,0 +1,161 @@
+//! The connection to the engine, and what its answers mean.
+
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, Docker as Api};
+use deployctl_core::fault::{Applied, Fault, FaultKind, Retry};
+use deployctl_runner::say;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// An engine that does not answer for so long is in trouble.
+pub(crate) const USUAL: Duration = Duration::from_secs(30);
+/// The API that everything here needs: that of Docker 20.10.
+const OLDEST: (usize, usize) = (1, 41);
+/// Longer than any call; the calls have limits of their own.
+const NO_LIMIT: u64 = 24 * 3600;
+
+/// The engine behind a socket.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+    current: Mutex<Option<Api>>,
+}
+
+/// Why a call did not do what it should.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The engine said no.
+    Said {
+        /// The HTTP status.
+        status: u16,
+        /// In its words.
+        message: String,
+    },
+    /// It could not be asked.
+    Away(Fault),
+}
+
+impl Trouble {
+    /// Whether what was asked about is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Said { status: 404, .. })
+    }
+
+    /// Whether the name is taken, or what is asked is under way.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Said { status: 409, .. })
+    }
+
+    /// As a fault; `what` is what was tried, such as `the container x cannot be created`.
+    pub(crate) fn fault(self, what: &str) -> Fault {
+        match self {
+            Self::Away(fault) => fault,
+            Self::Said { status: 400, message } => Fault::refused(FaultKind::Spec, format!("{what}: {message}")),
+            Self::Said { status: 403, message } => Fault::refused(FaultKind::Denied, format!("{what}: {message}")),
+            Self::Said { message, .. } => Fault::platform(format!("{what}: {message}")),
+        }
+    }
+}
+
+impl Client {
+    /// A client for the engine at `socket`. Contacts nobody yet.
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self { socket, current: Mutex::default() }
+    }
+
+    /// Where the engine is, for people.
+    pub(crate) fn place(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// The next call asks anew what the engine speaks: it may be another one.
+    pub(crate) fn forget(&self) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A connection in the version that both sides speak.
+    pub(crate) async fn api(&self) -> Result<Api, Trouble> {
+        if let Some(api) = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return Ok(api.clone());
+        }
+        let path = self.socket.to_string_lossy();
+        let api = Api::connect_with_unix(&path, NO_LIMIT, API_DEFAULT_VERSION).map_err(|e| self.trouble(e))?;
+        let api = match tokio::time::timeout(USUAL, api.negotiate_version()).await {
+            Ok(done) => done.map_err(|e| self.trouble(e))?,
+            Err(_) => return Err(self.slow(USUAL)),
+        };
+        let version = api.client_version();
+        if (version.major_version, version.minor_version) < OLDEST {
+            let message = format!("the Docker Engine at {} is too old: it speaks API {version}", self.place());
+            let fault = Fault::refused(FaultKind::Denied, message);
+            return Err(Trouble::Away(fault.hint("Docker 20.10 or newer is needed (API 1.41)")));
+        }
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(api.clone());
+        Ok(api)
+    }
+
+    /// Makes a call that takes at most `limit`.
+    pub(crate) async fn call<T, F>(&self, limit: Duration, ask: impl FnOnce(Api) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let api = self.api().await?;
+        match tokio::time::timeout(limit, ask(api)).await {
+            Ok(done) => done.map_err(|e| self.trouble(e)),
+            Err(_) => Err(self.slow(limit)),
+        }
+    }
+
+    fn slow(&self, limit: Duration) -> Trouble {
+        let message = format!("the Docker Engine at {} does not answer within {}", self.place(), say(limit));
+        Trouble::Away(Fault::platform(message).hint("nothing that runs is affected; look at the engine's own log"))
+    }
+
+    /// What an error of the library means.
+    pub(crate) fn trouble(&self, error: Error) -> Trouble {
+        match error {
+            Error::DockerResponseServerError { status_code, message } => {
+                if message.contains("client version") {
+                    self.forget();
+                    return Trouble::Away(Fault::platform(format!("the Docker Engine at {}: {message}", self.place())));
+                }
+                Trouble::Said { status: status_code, message: one_line(&message) }
+            }
+            Error::DockerStreamError { error } => Trouble::Said { status: 500, message: one_line(&error) },
+            Error::RequestTimeoutError => self.slow(USUAL),
+            other => {
+                self.forget();
+                Trouble::Away(self.away(&other))
+            }
+        }
+    }
+
+    fn away(&self, error: &(dyn std::error::Error + 'static)) -> Fault {
+        let mut text = error.to_string();
+        let mut kind = None;
+        let mut source = Some(error);
+        while let Some(cause) = source {
+            text = cause.to_string();
+            kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
+            source = cause.source();
+        }
+        let place = self.place();
+        let missing = text.contains("Socket not found") || kind == Some(std::io::ErrorKind::NotFound);
+        if kind == Some(std::io::ErrorKind::PermissionDenied) {
+            let message = format!("the Docker Engine at {place} cannot be asked: {text}");
+            let fault = Fault { kind: FaultKind::Denied, applied: Applied::No, ..Fault::platform(message) };
+            return fault.hint("the engine of deployctl must run as root or as a user of the group `docker`");
+        }
+        let why = if missing { "there is no socket" } else { text.as_str() };
+        let message = format!("the Docker Engine at {place} cannot be reached: {why}");
+        Fault { retry: Retry::Soon, ..Fault::platform(message) }
+            .hint("start it (`systemctl start docker`), or say where it is with DOCKER_HOST=unix://PATH")
+    }
+}
+
+/// A message of the engine in one line.
+fn one_line(message: &str) -> String {
+    let words: Vec<&str> = message.split_whitespace().collect();
+    words.join(" ")
+}

@@ -1,0 +1,196 @@
+//! What everything here shares.
+
+use crate::client::{Client, Trouble, USUAL};
+use crate::layout::{self, Identity, Layout};
+use crate::tracked::Tracked;
+use crate::{events, labels};
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::{InstanceId, JobId, Scope};
+use deployctl_core::time::Millis;
+use deployctl_runner::SecretSource;
+use deployctl_runner::fence::Fences;
+use deployctl_runner::hub::{Hub, Scopes};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// Where the engine listens unless it is said otherwise.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// What the driver is told when it is made.
+#[derive(Clone)]
+pub struct DockerOptions {
+    /// The state folder, absolute.
+    pub state: PathBuf,
+    /// Where values of secrets come from.
+    pub secrets: SecretSource,
+    /// What `DOCKER_HOST` says, if anything. Read once: a state belongs to the engine that it was first used with.
+    pub host: Option<String>,
+}
+
+/// Containers of one state folder. Cheap to clone; contacts no engine before it is asked for something that was ever there.
+#[derive(Clone)]
+pub struct Docker {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: DockerOptions,
+    pub(crate) layout: Layout,
+    pub(crate) fences: Fences,
+    pub(crate) scopes: Arc<Scopes>,
+    pub(crate) job_changes: Hub<JobId>,
+    /// Something happened to a job.
+    pub(crate) job_news: Notify,
+    /// How often the engine was lost sight of.
+    pub(crate) losses: AtomicU64,
+    engine: OnceLock<Engine>,
+    tracked: Mutex<BTreeMap<InstanceId, Arc<Tracked>>>,
+    gates: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) jobs: Mutex<HashMap<JobId, AbortHandle>>,
+    pub(crate) secrets: tokio::sync::Mutex<()>,
+    events: Mutex<Option<AbortHandle>>,
+}
+
+/// The engine that this state belongs to.
+pub(crate) struct Engine {
+    pub(crate) client: Client,
+    pub(crate) identity: Identity,
+}
+
+impl Docker {
+    /// The driver. Nothing is opened or contacted yet.
+    pub fn new(options: DockerOptions) -> Self {
+        let layout = Layout::new(options.state.clone());
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                layout,
+                fences: Fences::default(),
+                scopes: Arc::default(),
+                job_changes: Hub::default(),
+                job_news: Notify::new(),
+                losses: AtomicU64::new(0),
+                engine: OnceLock::new(),
+                tracked: Mutex::default(),
+                gates: Mutex::default(),
+                jobs: Mutex::default(),
+                secrets: tokio::sync::Mutex::default(),
+                events: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether a scope ever had a container here. Contacts nobody.
+    pub fn knows(&self, scope: &Scope) -> bool {
+        self.inner.layout.mark(scope).exists()
+    }
+
+    /// Whether there ever was a container or an image here. Contacts nobody.
+    pub fn is_used(&self) -> bool {
+        self.inner.layout.known().is_ok_and(|known| known.is_some())
+    }
+}
+
+impl Inner {
+    /// The engine of this state, which may be away.
+    pub(crate) fn engine(&self) -> Result<&Engine, Fault> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let socket = socket(self.options.host.as_deref())?;
+        let identity = self.layout.identity(&socket)?;
+        let client = Client::new(identity.socket.clone());
+        Ok(self.engine.get_or_init(|| Engine { client, identity }))
+    }
+
+    /// Remembers, durably, that a scope has containers.
+    pub(crate) fn mark(&self, scope: &Scope) -> Result<(), Fault> {
+        let path = self.layout.mark(scope);
+        if path.exists() { Ok(()) } else { layout::write(&path, &scope.to_string()) }
+    }
+
+    /// The name of the container of an instance or a job.
+    pub(crate) fn name(&self, id: &str) -> Result<String, Fault> {
+        Ok(format!("{id}.{}", self.engine()?.identity.state))
+    }
+
+    /// Containers of this state with these labels besides.
+    pub(crate) async fn containers(&self, with: &[(&str, &str)]) -> Result<Vec<ContainerSummary>, Trouble> {
+        let engine = self.engine().map_err(Trouble::Away)?;
+        let mut wanted = vec![format!("{}={}", labels::STATE, engine.identity.state)];
+        wanted.extend(with.iter().map(|(name, value)| format!("{name}={value}")));
+        let filters: HashMap<&str, Vec<String>> = [("label", wanted)].into();
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        engine.client.call(USUAL, |api| async move { api.list_containers(Some(options)).await }).await
+    }
+
+    /// One at a time for an instance or a job.
+    pub(crate) fn gate(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        Arc::clone(gates.entry(id.to_owned()).or_default())
+    }
+
+    pub(crate) fn tracked(&self) -> MutexGuard<'_, BTreeMap<InstanceId, Arc<Tracked>>> {
+        self.tracked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get(&self, id: &InstanceId) -> Option<Arc<Tracked>> {
+        self.tracked().get(id).cloned()
+    }
+
+    /// Listens to what the engine tells, from the first container on.
+    pub(crate) fn listen(self: &Arc<Self>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.as_ref().is_none_or(AbortHandle::is_finished) {
+            *events = Some(tokio::spawn(events::listen(Arc::downgrade(self))).abort_handle());
+        }
+    }
+}
+
+/// The socket that `DOCKER_HOST` names.
+fn socket(host: Option<&str>) -> Result<PathBuf, Fault> {
+    match host {
+        None | Some("") => Ok(PathBuf::from(SOCKET)),
+        Some(host) => match host.strip_prefix("unix://") {
+            Some(path) if Path::new(path).is_absolute() => Ok(PathBuf::from(path)),
+            _ => {
+                let message = format!("DOCKER_HOST is `{host}`; only engines on this machine are built: unix:///PATH");
+                Err(Fault::refused(FaultKind::Spec, message)
+                    .hint("engines by TCP and SSH are not built yet; unset DOCKER_HOST for this machine's engine"))
+            }
+        },
+    }
+}
+
+/// Now, for people, and to tell one crash from a loop of them.
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn bug(error: &tokio::task::JoinError) -> Fault {
+    Fault::refused(FaultKind::Bug, format!("a task of the Docker driver died: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sockets_of_this_machine_are_taken() {
+        assert_eq!(socket(None).unwrap(), Path::new(SOCKET));
+        assert_eq!(socket(Some("unix:///x/s")).unwrap(), Path::new("/x/s"));
+        for other in ["tcp://127.0.0.1:2375", "ssh://host", "unix://s"] {
+            let fault = socket(Some(other)).unwrap_err();
+            assert!(fault.message.starts_with(&format!("DOCKER_HOST is `{other}`")), "{fault}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Looks after one container: starts it, looks at it when something happened, has it asked.
+
+use crate::client::{Trouble, USUAL};
+use crate::docker::{Inner, now};
+use crate::logs::last_lines;
+use crate::probe;
+use crate::tracked::Tracked;
+use crate::view::Look;
+use bollard::models::NetworkConnectRequest;
+use bollard::query_parameters::{InspectContainerOptions, StartContainerOptions};
+use deployctl_sys::crash;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// The engine tells what happens; this often it is asked all the same.
+const LOOK: Duration = Duration::from_secs(1);
+/// While something is under way, or the engine is away.
+const SOON: Duration = Duration::from_millis(250);
+/// A container that is over for so long is not about to be started again by the engine.
+pub(crate) const SETTLES: Duration = Duration::from_millis(700);
+/// The program cannot be run: not found, or no permission.
+const NO_PROGRAM: [i64; 2] = [126, 127];
+
+/// Looks after `tracked` until the task is aborted, or the container is removed.
+pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
+    loop {
+        let seen = look(&node, &tracked).await;
+        if tracked.view().removed {
+            return;
+        }
+        if seen && tracked.view().look.is_new() && !tracked.view().stopping && tracked.view().failure.is_none() {
+            if start(&node, &tracked).await {
+                continue;
+            }
+        }
+        let calm = seen && tracked.view().look.is_running();
+        let _ = timeout(if calm { LOOK } else { SOON }, tracked.news.notified()).await;
+    }
+}
+
+/// Looks at the container now; `false` if the engine cannot be asked.
+pub(crate) async fn look(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
+    let Ok(engine) = node.engine() else { return false };
+    let inspect = engine.client.call(USUAL, |api| {
+        let id = tracked.container.clone();
+        async move { api.inspect_container(&id, None::<InspectContainerOptions>).await }
+    });
+    let looked = match inspect.await {
+        Ok(inspected) => Look::of(&inspected, tracked.record.network()),
+        Err(trouble) if trouble.is_missing() => {
+            tracked.update(|view| view.removed = true);
+            return true;
+        }
+        Err(_) => return false,
+    };
+    let over = looked.is_over();
+    let own = looked.own.clone();
+    let (ended, waits) = tracked.update(|view| (view.saw(looked, now()), over && !view.settled && !view.stopping));
+    if ended {
+        condemn_if_fatal(node, tracked).await;
+    }
+    if waits {
+        settle(Arc::clone(tracked));
+    }
+    match own.filter(|_| tracked.record.health.is_none()) {
+        Some(own) => probe::own(node, tracked, &own).await,
+        None => {
+            let of = Arc::clone(node);
+            tracked.with_prober(|tracked, started| probe::start(of, tracked, started));
+        }
+    }
+    true
+}
+
+/// Over and over for a while: nobody starts it again.
+fn settle(tracked: Arc<Tracked>) {
+    let started = tracked.view().look.started.clone();
+    tokio::spawn(async move {
+        sleep(SETTLES).await;
+        tracked.update(|view| {
+            if view.look.is_over() && view.look.started == started {
+                view.settled = true;
+            }
+        });
+        tracked.news.notify_one();
+    });
+}
+
+async fn condemn_if_fatal(node: &Arc<Inner>, tracked: &Arc<Tracked>) {
+    let fatal = tracked.view().fatal_exit().filter(|_| tracked.view().failure.is_none());
+    if let Some(reason) = fatal {
+        let lines = last_lines(node, &tracked.container).await;
+        tracked.condemn(reason, lines);
+    }
+}
+
+/// Starts a container that never ran; `false` if that has to wait.
+async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
+    let Ok(engine) = node.engine() else { return false };
+    if let Err(trouble) = connect(node, tracked).await {
+        if let Trouble::Said { message, .. } = trouble {
+            tracked.condemn(format!("it cannot be started: {message}"), Vec::new());
+        }
+        return false;
+    }
+    let begin = engine.client.call(USUAL * 4, |api| {
+        let id = tracked.container.clone();
+        async move { api.start_container(&id, None::<StartContainerOptions>).await }
+    });
+    match begin.await {
+        Ok(()) => {
+            crash::point("docker.started");
+            tracked.update(|view| view.hindered = None);
+            true
+        }
+        Err(Trouble::Away(_)) => false,
+        Err(Trouble::Said { message, status }) => {
+            look(node, tracked).await;
+            let (exit, text) = (tracked.view().look.exit, tracked.view().look.error.clone());
+            let reason = if text.is_empty() { message } else { text };
+            // What was asked for cannot be: a missing program, network, folder. All else may pass.
+            if NO_PROGRAM.contains(&exit) || matches!(status, 400 | 404) {
+                tracked.condemn(format!("it cannot be started: {}", short(&reason)), Vec::new());
+            } else {
+                tracked.update(|view| view.hindered = Some(format!("its container: {}", short(&reason))));
+            }
+            false
+        }
+    }
+}
+
+/// Connects it to its networks but the first one, which it was made in.
+async fn connect(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> Result<(), Trouble> {
+    let engine = node.engine().map_err(Trouble::Away)?;
+    for network in tracked.record.networks.iter().skip(1) {
+        let request =
+            NetworkConnectRequest { container: tracked.container.clone(), ..NetworkConnectRequest::default() };
+        let connect = engine.client.call(USUAL, |api| async move { api.connect_network(network, request).await });
+        match connect.await {
+            // It was connected by somebody who died before the start.
+            Err(Trouble::Said { message, .. }) if message.contains("already exists in network") => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Without the engine's own preamble.
+fn short(reason: &str) -> &str {
+    let reason = reason.rsplit_once("exec: ").map_or(reason, |(_, rest)| rest);
+    reason.strip_suffix(": unknown").unwrap_or(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let said = "OCI runtime create failed: container_linux.go:380: starting container process caused: exec: \"/x\": \
+                    stat /x: no such file or directory: unknown";
+        assert_eq!(short(said), "\"/x\": stat /x: no such file or directory");
+        assert_eq!(short("network front not found"), "network front not found");
+    }
+}

@@ -1,0 +1,97 @@
+//! Values of secrets as files in memory, mounted into the containers of a release. Never in an environment, a label, an
+//! image or a file on a disk.
+
+use crate::docker::Inner;
+use crate::labels;
+use deployctl_core::config::DockerConfig;
+use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::Sha256Hex;
+use deployctl_runner::trouble::trouble;
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where they are in a container.
+pub(crate) const INSIDE: &str = "/run/secrets";
+/// A file system in memory on every Linux.
+const MEMORY: &str = "/dev/shm";
+
+impl Inner {
+    /// The folder of this state's secrets, which nobody else may enter.
+    fn secrets_root(&self) -> Result<PathBuf, Fault> {
+        Ok(Path::new(MEMORY).join(format!("deployctl-{}", self.engine()?.identity.state)))
+    }
+
+    /// Writes the secrets of a release, where they are missing; none if it has none.
+    pub(crate) fn put_secrets(&self, release: &Sha256Hex, config: &DockerConfig) -> Result<Option<PathBuf>, Fault> {
+        if config.secrets.is_empty() {
+            return Ok(None);
+        }
+        let values = (self.options.secrets)(release)?;
+        let root = self.secrets_root()?;
+        let folder = root.join(release.as_str());
+        let cannot = |e: io::Error| trouble("secrets cannot be written to", &folder, &e);
+        private(&root).map_err(cannot)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(cannot)?;
+        // Nobody gets here but through the mount; inside, whoever the program runs as must be able to read.
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).map_err(cannot)?;
+        for (name, reference) in &config.secrets {
+            let Some(value) = values.0.get(reference) else {
+                let message = format!("the secret `{name}` of release {} is not kept any more", release.short());
+                return Err(
+                    Fault::refused(FaultKind::Spec, message).hint("deploy the version again, so that it is read anew")
+                );
+            };
+            put(&folder, name, value).map_err(cannot)?;
+        }
+        Ok(Some(folder))
+    }
+
+    /// Removes the secrets of releases that no container has. Trouble is left for the next time.
+    pub(crate) async fn sweep_secrets(&self) {
+        let _one = self.secrets.lock().await;
+        let Ok(root) = self.secrets_root() else { return };
+        if !root.exists() {
+            return;
+        }
+        let (Ok(all), Ok(engine)) = (self.containers(&[]).await, self.engine()) else { return };
+        let records = all.iter().filter_map(|c| labels::read(c.labels.as_ref()?, &engine.identity.state));
+        let used: BTreeSet<String> =
+            records.filter(|record| record.secrets).map(|record| record.revision.release.to_string()).collect();
+        for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
+            if !used.contains(&*entry.file_name().to_string_lossy()) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let _ = fs::remove_dir(&root);
+    }
+}
+
+/// Makes the folder for this user alone; one that somebody else made is not used.
+fn private(root: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    match DirBuilder::new().mode(0o700).create(root) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let there = fs::symlink_metadata(root)?;
+    if !there.is_dir() || there.uid() != rustix::process::geteuid().as_raw() || there.mode() & 0o077 != 0 {
+        return Err(io::Error::other("somebody else made this folder"));
+    }
+    Ok(())
+}
+
+fn put(folder: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+    let path = folder.join(name);
+    if fs::read(&path).is_ok_and(|there| there == value) {
+        return Ok(());
+    }
+    let new = folder.join(format!(".{name}.new"));
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&new)?;
+    file.write_all(value)?;
+    fs::set_permissions(&new, Permissions::from_mode(0o444))?;
+    fs::rename(&new, &path)
+}
