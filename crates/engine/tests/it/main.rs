@@ -2,6 +2,7 @@
 
 mod fake;
 mod many;
+mod sources;
 mod trouble;
 mod walk;
 mod world;
