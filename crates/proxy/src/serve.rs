@@ -274,6 +274,6 @@ mod tests {
     #[test]
     fn what_stays_of_a_parked_connection_is_small() {
         let (task, conn) = (size_of::<Serving>(), size_of::<Conn>());
-        assert!(task <= 160 && conn <= 384, "the task takes {task} bytes, the connection {conn}");
+        assert!(task <= 128 && conn <= 256, "the task takes {task} bytes, the connection {conn}");
     }
 }
