@@ -1,6 +1,5 @@
 //! An engine, its ports, and questions to it.
 
-use crate::fake::Fake;
 use async_trait::async_trait;
 use deployctl_core::ask::{Answer, By, Deploy, DeployLeg, Refused, Rollback, Selection};
 use deployctl_core::config::{
@@ -16,6 +15,7 @@ use deployctl_core::time::{Millis, Span};
 use deployctl_core::view;
 use deployctl_engine::{Engine, Ports};
 use deployctl_store::{MemoryBlobs, MemoryJournal};
+use deployctl_testkit::fake::Fake;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
