@@ -22,7 +22,8 @@ type Moment = NonZeroU32;
 pub(crate) struct Conn {
     pub(crate) bound: Arc<Bound>,
     pub(crate) peer: IpAddr,
-    pub(crate) guard: RefCell<Guard>,
+    /// In a box because two small blocks fit into gaps that one large block leaves.
+    pub(crate) guard: Box<RefCell<Guard>>,
     /// What the next-to-last request that is answered is refused for, and how many good ones come before it.
     refused: OnceCell<Box<(Reject, u64)>>,
     answered: Cell<u64>,
@@ -56,7 +57,7 @@ impl Conn {
         Self {
             bound,
             peer: peer.ip().to_canonical(),
-            guard: RefCell::default(),
+            guard: Box::default(),
             refused: OnceCell::new(),
             answered: Cell::new(0),
             active: Cell::new(0),
