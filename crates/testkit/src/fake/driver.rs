@@ -21,12 +21,14 @@ impl Driver for Fake {
 
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
         let mut target = self.target();
+        target.asked.entry(scope.clone()).or_default().push("admit");
         target.trouble()?;
         target.admit(scope, fence)
     }
 
     async fn observe(&self, scope: &Scope) -> Result<Observed, Fault> {
         let mut target = self.target();
+        target.asked.entry(scope.clone()).or_default().push("observe");
         match target.trouble() {
             Err(_) if target.is_cut_off && target.breaks(Break::SeesNothing) => return Ok(Observed::default()),
             Err(_) if target.is_cut_off && target.breaks(Break::CondemnsUnseen) => {}
@@ -54,6 +56,7 @@ impl Driver for Fake {
     async fn converge(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault> {
         {
             let mut target = self.target();
+            target.asked.entry(scope.clone()).or_default().push("converge");
             target.trouble()?;
             let is_bad = to.desired.parts.keys().any(|revision| target.bad.contains(&revision.release));
             if is_bad && target.breaks(Break::FaultsForBadReleases) {

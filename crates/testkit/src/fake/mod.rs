@@ -157,6 +157,11 @@ impl Fake {
         self.target().places.get(scope).map(|place| place.desired.clone()).unwrap_or_default()
     }
 
+    /// Which of `admit`, `observe` and `converge` were asked for in a scope, in their order.
+    pub fn asked(&self, scope: &Scope) -> Vec<&'static str> {
+        self.target().asked.get(scope).cloned().unwrap_or_default()
+    }
+
     /// How many calls were refused because of their fence.
     pub fn refused(&self) -> usize {
         self.target().refused

@@ -27,6 +27,8 @@ pub(super) struct Target {
     pub(super) never: Option<String>,
     pub(super) is_cut_off: bool,
     pub(super) refused: usize,
+    /// Which of `admit`, `observe` and `converge` were asked for in each scope, in their order.
+    pub(super) asked: HashMap<Scope, Vec<&'static str>>,
     drivers: u64,
     pids: u32,
 }
