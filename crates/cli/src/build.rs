@@ -6,8 +6,9 @@ use crate::fail::Failure;
 use crate::output::err;
 use crate::project::Wanted;
 use deployctl_api::{Query, VersionKnown, paths};
-use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_core::ask::{Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::ArtifactSource;
+use deployctl_core::release::Release;
 use deployctl_spec::ResolvedApp;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,8 +21,14 @@ pub(crate) struct Built {
     checkouts: Vec<Checkout>,
 }
 
-/// Builds what is neither known nor there.
-pub(crate) async fn missing(context: &Context, wanted: &mut Wanted, flags: &Build) -> Result<Built, Failure> {
+/// Builds what is neither known nor in the saved plan: that names what was built for it.
+pub(crate) async fn missing(
+    context: &Context,
+    wanted: &mut Wanted,
+    flags: &Build,
+    plan: Option<&str>,
+) -> Result<Built, Failure> {
+    let planned = plan.and_then(|text| SavedPlan::parse(text).ok()).map_or_else(Vec::new, |plan| plan.releases);
     let mut built = Built::default();
     let project = wanted.spec.project.clone();
     let dir = wanted.spec.dir().to_path_buf();
@@ -35,8 +42,8 @@ pub(crate) async fn missing(context: &Context, wanted: &mut Wanted, flags: &Buil
             ..Query::default()
         };
         let known: VersionKnown = context.engine().await?.get(paths::VERSION, &query).await?;
-        if known.sha256.is_some() {
-            // The bytes of a known version are kept; a file that happens to lie there was not asked for.
+        if known.sha256.is_some() || planned.iter().any(|release| is_of(app, release)) {
+            // Its bytes are kept; a file that happens to lie there was not asked for.
             app.artifact = None;
             continue;
         }
@@ -51,6 +58,14 @@ pub(crate) async fn missing(context: &Context, wanted: &mut Wanted, flags: &Buil
         }
     }
     Ok(built)
+}
+
+fn is_of(app: &ResolvedApp, planned: &Release) -> bool {
+    planned.environment == app.environment
+        && planned.region == app.region
+        && planned.app == app.app
+        && planned.version == app.version
+        && planned.artifact.is_some()
 }
 
 /// The artifact of a checkout lies where it would lie in the project.

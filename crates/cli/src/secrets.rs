@@ -43,7 +43,8 @@ impl<'a> Reader<'a> {
             }
             Some(("file", path)) => {
                 let path = self.dir.join(path);
-                std::fs::File::open(path).and_then(bounded).map_err(|e| missing(e.to_string()))
+                let read = std::fs::File::open(&path).and_then(bounded);
+                read.map_err(|e| missing(format!("{}: {e}", path.display())))
             }
             Some(("stdin", "")) => {
                 let input = std::io::stdin();

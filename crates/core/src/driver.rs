@@ -81,6 +81,11 @@ pub enum Step {
 pub trait Driver: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+    /// Shows the fence of a lease: from now on the scope refuses whoever comes with an older one. A new owner does it before
+    /// it looks, else one that was replaced could still change what was seen. A target that cannot refuse does nothing.
+    async fn admit(&self, _scope: &Scope, _fence: Fence) -> Result<(), Fault> {
+        Ok(())
+    }
     /// What is true now.
     async fn observe(&self, scope: &Scope) -> Result<Observed, Fault>;
     /// What is true by health checks that are run now, each within its own timeout. Changes nothing. A target that cannot

@@ -140,6 +140,8 @@ impl std::fmt::Debug for SecretValues {
 /// Instances that we run ourselves. All calls are short; what takes long goes on by itself and is seen in `list`.
 #[async_trait]
 pub trait Instances: Send + Sync {
+    /// Refuses whoever comes with an older fence to the scope from now on; a conflict if a newer one was here.
+    async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault>;
     /// All instances of a scope that exist or whose end is not proven yet, health included.
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault>;
     /// The same by a check of each that is run now, within the check's own timeout. Changes nothing: neither what `list`

@@ -13,12 +13,22 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Millis;
 }
 
+/// Why an artifact was not taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotTaken {
+    /// What happened. Of kind `Spec` if the source is missing or wrong, `Platform` if it cannot be reached now or there is
+    /// no room.
+    pub fault: Fault,
+    /// Whether the source was seen and has what it must not have, such as other bytes than expected. If not, nothing is
+    /// known of its bytes: it is gone, or cannot be reached.
+    pub is_wrong: bool,
+}
+
 /// Artifacts, kept by their digest.
 #[async_trait]
 pub trait Artifacts: Send + Sync {
-    /// Fetches, checks and keeps an artifact. A fault of kind `Spec` means that the source is missing or wrong, of kind
-    /// `Platform` that it cannot be reached now or that there is no room.
-    async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, Fault>;
+    /// Fetches, checks and keeps an artifact.
+    async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, NotTaken>;
     /// Whether an artifact is kept, unpacked.
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault>;
     /// Forgets everything but these.

@@ -45,6 +45,9 @@ pub struct Service {
     pub mode: Mode,
     /// The sides that share the traffic.
     pub sides: BTreeMap<Revision, Side>,
+    /// Of several sides the one that came last, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Revision>,
     /// How a client is kept on one side.
     pub sticky: Option<Sticky>,
     /// How healthy instances are told from others while they have traffic; the path of an HTTP check, if there is one.
@@ -138,4 +141,21 @@ pub trait Router: Send + Sync {
     async fn traffic(&self) -> Result<Traffic, Fault>;
     /// Returns when in-flight counts may have reached zero or health may have changed. Cancel-safe.
     async fn changed(&self);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_of_older_tables_are_read() {
+        let text = r#"{"scope":{"project":"shop","environment":"dev","region":"default","app":"api"},
+            "route":{"listen":[],"hosts":[],"redirect_hosts":[],"path":"/","strip":false,"https_only":false,"tls":null,
+            "body_bytes_max":null,"timeout":60000,"hold":30000,"h2":false,"error_pages":{},"access_log":false},
+            "mode":"open","sides":{},"sticky":null,"check":null,"drain":10000}"#;
+        let service: Service = serde_json::from_str(text).unwrap();
+        assert_eq!(service.newest, None);
+        let again = serde_json::to_string(&service).unwrap();
+        assert!(!again.contains("newest"), "what is not known is not said: {again}");
+    }
 }

@@ -157,8 +157,10 @@ impl Ledger {
             let mut all = lock(&self.deployments);
             let expected = entries.deployment.as_ref().map_or(Seq(0), |(_, seq, _)| *seq);
             let before = all.get(id).filter(|fold| fold.seq == expected).and_then(|fold| fold.state.clone());
+            // Forgotten meanwhile by another writer who lost: it is read anew, not made of its last events alone.
+            let is_lost = before.is_none() && expected != Seq(0);
             let state = events.iter().fold(before, deployment::evolve::evolve);
-            if state.as_ref().is_some_and(|d| d.closed.is_some()) {
+            if is_lost || state.as_ref().is_some_and(|d| d.closed.is_some()) {
                 all.remove(id);
             } else {
                 all.insert(id.clone(), Arc::new(Fold { state, seq: head.seq, hash: Some(head.hash) }));
@@ -224,4 +226,26 @@ pub(crate) fn scope_of(stream: &StreamId) -> Result<Scope, ReadError> {
         region: next()?.parse().map_err(|_| bad())?,
         app: next()?.parse().map_err(|_| bad())?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deployctl_core::id::Sha256Hex;
+    use deployctl_store::MemoryJournal;
+
+    #[tokio::test]
+    async fn a_deployment_that_was_forgotten_while_it_was_written_is_read_anew() {
+        let ledger = Ledger::new(Arc::new(MemoryJournal::default()));
+        let id = DeploymentId::new("d-1").unwrap();
+        let entries =
+            Entries { deployment: Some((id.clone(), Seq(3), vec![deployment::Event::Paused])), ..Entries::default() };
+        ledger.forget(&entries);
+        let head = Head { seq: Seq(4), hash: Sha256Hex::of(b"4") };
+        ledger.fold_in(&entries, vec![head], Millis(0), "somebody").await;
+        assert!(
+            !lock(&ledger.deployments).contains_key(&id),
+            "its walk would take it for one that is unknown, and end"
+        );
+    }
 }

@@ -97,7 +97,7 @@ impl Engine {
                 return Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message));
             }
             self.ports.driver.claim(&leg.scope, &leg.config).await?;
-            releases.push(self.release(leg, &mut learned).await?);
+            releases.push(self.release(leg, None, &mut learned).await?);
             known.push(self.known(&leg.scope).await?);
         }
         for (leg, release) in ask.legs.iter().zip(&releases) {
@@ -125,11 +125,16 @@ impl Engine {
         Ok(Prepared { plan, releases, learned })
     }
 
-    pub(crate) async fn release(&self, leg: &DeployLeg, learned: &mut Vec<Write>) -> Result<Release, Refused> {
+    /// The release that a leg asks for; `planned` is the one that a saved plan of ours has for it.
+    pub(crate) async fn release(
+        &self,
+        leg: &DeployLeg,
+        planned: Option<&Release>,
+        learned: &mut Vec<Write>,
+    ) -> Result<Release, Refused> {
         let (artifact, built_here) = match &leg.artifact {
             None if leg.built_here => (None, true),
-            None => self.known_artifact(leg).await?,
-            Some(_) => self.artifact(leg, learned).await?,
+            _ => self.artifact(leg, planned, learned).await?,
         };
         let secrets = leg.secrets.iter().map(|(r, value)| (r.clone(), self.ports.vault.digest(r, &value.0))).collect();
         Ok(Release {
@@ -145,46 +150,58 @@ impl Engine {
         })
     }
 
-    /// Where no source is given (`promote`), the version must be known.
-    async fn known_artifact(&self, leg: &DeployLeg) -> Result<(Option<Artifact>, bool), Refused> {
-        let (known, _) = self.versions(&leg.scope).await?;
-        Ok(known.0.get(&leg.version).map_or((None, false), |(artifact, here)| (Some(artifact.clone()), *here)))
-    }
-
-    async fn artifact(&self, leg: &DeployLeg, learned: &mut Vec<Write>) -> Result<(Option<Artifact>, bool), Refused> {
-        let Some(source) = &leg.artifact else { return Ok((None, false)) };
+    /// The artifact of a leg. A source that is there must have what the version names; without one, or where it is gone,
+    /// the kept artifact does: that of the known version, or else that of the plan.
+    async fn artifact(
+        &self,
+        leg: &DeployLeg,
+        planned: Option<&Release>,
+        learned: &mut Vec<Write>,
+    ) -> Result<(Option<Artifact>, bool), Refused> {
         let (known, seq) = self.versions(&leg.scope).await?;
-        let before = known.0.get(&leg.version);
-        match self.ports.artifacts.ingest(source, leg.sha256.as_ref()).await {
-            Ok(found) => {
-                if let Some((artifact, _)) = before.filter(|(artifact, _)| artifact.sha256 != found.sha256) {
-                    return Err(other_bytes(leg, artifact, &found));
+        let known = known.0.get(&leg.version).cloned();
+        let gone = match &leg.artifact {
+            None => None,
+            Some(source) => match self.ports.artifacts.ingest(source, leg.sha256.as_ref()).await {
+                Ok(found) => {
+                    if let Some((artifact, _)) = known.as_ref().filter(|(artifact, _)| artifact.sha256 != found.sha256)
+                    {
+                        return Err(other_bytes(leg, artifact, "its artifact now has", &found.sha256));
+                    }
+                    let here = known.as_ref().map_or(leg.built_here, |(_, here)| *here);
+                    if known.is_none() {
+                        self.learn(leg, &found, here, seq, learned);
+                    }
+                    return Ok((Some(found), here));
                 }
-                if before.is_none() {
-                    self.learn(leg, &found, seq, learned);
-                }
-                Ok((Some(found), before.map_or(leg.built_here, |(_, here)| *here)))
-            }
-            // A known version needs no source: its bytes are kept here.
-            Err(fault) => match before {
-                Some((artifact, here)) if self.ports.artifacts.has(artifact).await? => {
-                    Ok((Some(artifact.clone()), *here))
-                }
-                _ => Err(no_artifact(leg, fault)),
+                Err(not) if not.is_wrong => return Err(no_artifact(leg, not.fault)),
+                Err(not) => Some(not.fault),
             },
+        };
+        let of_plan = planned.filter(|release| known.is_none() && release.version == leg.version);
+        let of_plan = of_plan.and_then(|release| Some((release.artifact.clone()?, release.built_here)));
+        let must_be_kept = gone.is_some() || of_plan.is_some();
+        let Some((artifact, here)) = known.or_else(|| of_plan.clone()) else {
+            return gone.map_or(Ok((None, false)), |fault| Err(no_artifact(leg, fault)));
+        };
+        if must_be_kept && !self.ports.artifacts.has(&artifact).await? {
+            return Err(gone.map_or_else(|| not_kept(leg), |fault| no_artifact(leg, fault)));
         }
+        if let Some(wanted) = leg.sha256.as_ref().filter(|wanted| **wanted != artifact.sha256) {
+            return Err(other_bytes(leg, &artifact, "the specification says", wanted));
+        }
+        if of_plan.is_some() {
+            self.learn(leg, &artifact, here, seq, learned);
+        }
+        Ok((Some(artifact), here))
     }
 
-    fn learn(&self, leg: &DeployLeg, found: &Artifact, seq: Seq, learned: &mut Vec<Write>) {
+    fn learn(&self, leg: &DeployLeg, found: &Artifact, built_here: bool, seq: Seq, learned: &mut Vec<Write>) {
         let stream = versions::stream(&leg.scope.project, &leg.scope.app);
         if learned.iter().any(|write| write.stream == stream) {
             return;
         }
-        let event = versions::Event::VersionKnown {
-            version: leg.version.clone(),
-            artifact: found.clone(),
-            built_here: leg.built_here,
-        };
+        let event = versions::Event::VersionKnown { version: leg.version.clone(), artifact: found.clone(), built_here };
         let entry = NewEntry { at: self.ports.clock.now(), actor: "deployctl".into(), event: json(&event) };
         learned.push(Write { stream, expected: seq, entries: vec![entry] });
     }
@@ -318,15 +335,18 @@ pub(crate) fn approved(ask: &Deploy) -> Result<(), Refused> {
         .hint("nothing was changed; approvals need `deployctl serve`, or take `approvals` out of the environment"))
 }
 
-fn other_bytes(leg: &DeployLeg, known: &Artifact, found: &Artifact) -> Refused {
+fn other_bytes(leg: &DeployLeg, known: &Artifact, but: &str, found: &Sha256Hex) -> Refused {
     let (app, version) = (&leg.scope.app, &leg.version);
-    let message = format!(
-        "{app} {version} is known as sha256 {}, but its artifact now has sha256 {}",
-        known.sha256.short(),
-        found.sha256.short()
-    );
+    let message =
+        format!("{app} {version} is known as sha256 {}, but {but} sha256 {}", known.sha256.short(), found.short());
     Refused::new(RefusedKind::Usage, "version-changed", message)
         .hint("a version names one artifact for good: give the new bytes a new version; nothing was changed")
+}
+
+fn not_kept(leg: &DeployLeg) -> Refused {
+    let message = format!("the artifact that the plan has for {} {} is not kept any more", leg.scope.app, leg.version);
+    Refused::new(RefusedKind::Usage, "artifact-missing", message)
+        .hint("nothing was changed; make a new plan with `deployctl plan`")
 }
 
 fn no_artifact(leg: &DeployLeg, fault: Fault) -> Refused {

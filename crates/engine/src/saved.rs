@@ -44,9 +44,10 @@ impl Engine {
             }
         }
         for leg in &ask.legs {
-            let now = self.release(leg, &mut learned).await?;
+            let planned = saved.releases.iter().find(|release| is_of(leg, release));
+            let now = self.release(leg, planned, &mut learned).await?;
             self.check_after(ask.after.as_ref(), leg, &now).await?;
-            match saved.releases.iter().find(|release| is_of(leg, release)) {
+            match planned {
                 Some(planned) if *planned == now => {}
                 Some(planned) if planned.version != now.version => {
                     let (app, planned) = (&planned.app, &planned.version);

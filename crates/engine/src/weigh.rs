@@ -1,4 +1,4 @@
-//! One look at a waypoint: converge, observe, weigh, and wait where only time or a change helps.
+//! One look at a waypoint: observe, converge, weigh, and wait where only time or a change helps.
 
 use crate::Engine;
 use crate::walk::Round;
@@ -49,13 +49,15 @@ impl Engine {
         let Some(waypoint) = here.waypoint() else { return Ok(Vec::new()) };
         let way = self.way(state, leg).await?;
         let driver = &self.ports.driver;
+        driver.admit(&plan.scope, way.fence).await?;
+        // Observed before converging, so that what was seen healthy has its traffic when the waypoint counts as reached.
+        let observed = driver.observe(&plan.scope).await?;
         let stepped = driver.converge(&plan.scope, waypoint, &way).await?;
         round.evidence.settled = stepped == Step::Done;
         round.evidence.pending = match stepped {
             Step::Done => String::new(),
             Step::Pending(why) => why,
         };
-        let observed = driver.observe(&plan.scope).await?;
         round.evidence.see(observed, self.ports.clock.now());
         self.count(&plan.scope, waypoint, round).await?;
         round.evidence.jobs.clear();

@@ -36,6 +36,10 @@ const CHECKS_AT_ONCE: usize = 64;
 
 #[async_trait]
 impl Instances for Node {
+    async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
+        self.inner.fences.admit(&self.inner.layout, scope, fence)
+    }
+
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault> {
         let mut seen: Vec<InstanceSeen> =
             self.inner.all().iter().filter(|t| t.scope() == scope).map(|t| t.seen()).collect();

@@ -141,7 +141,8 @@ mod tests {
             region: RegionName::default_region(),
             app: AppName::new("db").unwrap(),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Outside the ephemeral range, where others come and go.
+        let listener = (10_000..12_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
         let busy = listener.local_addr().unwrap().port();
         let range = busy..=busy.saturating_add(3);
         let ports = Ports::open(&layout, range.clone()).unwrap();

@@ -6,29 +6,35 @@ use crate::strict::{Guard, Reject};
 use crate::tunnel::Tunnel;
 use crate::upstream::encode::Origin;
 use http::HeaderValue;
-use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+/// A time in the life of a connection: milliseconds from its beginning, odd ones so that none of them is zero.
+type Moment = NonZeroU32;
+
 /// What is known of a client connection. There are many, mostly idle: what only some of them need is not kept in it.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) bound: Arc<Bound>,
-    pub(crate) peer: SocketAddr,
-    pub(crate) guard: RefCell<Guard>,
+    pub(crate) peer: IpAddr,
+    /// In a box because two small blocks fit into gaps that one large block leaves.
+    pub(crate) guard: Box<RefCell<Guard>>,
     /// What the next-to-last request that is answered is refused for, and how many good ones come before it.
-    refused: Cell<Option<(Reject, u64)>>,
+    refused: OnceCell<Box<(Reject, u64)>>,
     answered: Cell<u64>,
     /// Requests under way.
     active: Cell<u32>,
     /// Since when it waits for a request, or for the first byte.
-    since: Cell<Instant>,
-    head_since: Cell<Option<Instant>>,
-    read_since: Cell<Option<Instant>>,
-    write_since: Cell<Option<Instant>>,
+    since: Cell<Moment>,
+    head_since: Cell<Option<Moment>>,
+    read_since: Cell<Option<Moment>>,
+    write_since: Cell<Option<Moment>>,
+    made: Instant,
     /// No request after the present ones.
     leaving: Cell<bool>,
     killed: Cell<bool>,
@@ -50,15 +56,16 @@ impl Conn {
     pub(crate) fn new(bound: Arc<Bound>, peer: SocketAddr) -> Self {
         Self {
             bound,
-            peer,
-            guard: RefCell::default(),
-            refused: Cell::new(None),
+            peer: peer.ip().to_canonical(),
+            guard: Box::default(),
+            refused: OnceCell::new(),
             answered: Cell::new(0),
             active: Cell::new(0),
-            since: Cell::new(Instant::now()),
+            since: Cell::new(Moment::MIN),
             head_since: Cell::new(None),
             read_since: Cell::new(None),
             write_since: Cell::new(None),
+            made: Instant::now(),
             leaving: Cell::new(false),
             killed: Cell::new(false),
             h2: Cell::new(false),
@@ -72,11 +79,20 @@ impl Conn {
         }
     }
 
+    fn moment(&self, at: Instant) -> Moment {
+        Moment::MIN | at.saturating_duration_since(self.made).as_millis() as u32
+    }
+
+    /// From `since` to `now`, to two milliseconds; nothing if `now` is before, right up to 24 days.
+    fn between(&self, since: Moment, now: Instant) -> Duration {
+        let passed = self.moment(now).get().wrapping_sub(since.get());
+        Duration::from_millis(if passed > u32::MAX / 2 { 0 } else { passed.into() })
+    }
+
     /// Ends the connection if it has taken too long over something, and parks it if it has been idle for a while.
     pub(crate) fn look(&self, now: Instant) {
-        let passed = |since: Option<Instant>, limit: Duration| {
-            since.is_some_and(|since| now.saturating_duration_since(since) > limit)
-        };
+        let passed =
+            |since: Option<Moment>, limit: Duration| since.is_some_and(|since| self.between(since, now) > limit);
         let idle = (self.active.get() == 0).then(|| self.since.get());
         let idle_limit = if self.leaving.get() { LEAVING_IDLE_TIME } else { IDLE_TIME };
         let late = passed(idle, idle_limit)
@@ -85,7 +101,7 @@ impl Conn {
             || (self.active.get() > 0 && passed(self.read_since.get(), STALL_TIME));
         if late && self.h2.get() && !self.leaving.get() {
             // Said before it is done, so that the client does not send a request into the end.
-            self.since.set(now);
+            self.since.set(self.moment(now));
             self.set_leaving();
         } else if late {
             self.kill();
@@ -97,7 +113,7 @@ impl Conn {
     /// Asks the task of an idle HTTP/1 connection to park it, if it has been idle for `time`.
     pub(crate) fn park_if_idle(&self, now: Instant, time: Duration) {
         let idle = self.starved.get() && !self.parking.get() && self.may_park();
-        if idle && now.saturating_duration_since(self.since.get()) >= time {
+        if idle && self.between(self.since.get(), now) >= time {
             self.parking.set(true);
             self.wake();
         }
@@ -165,14 +181,14 @@ impl Conn {
 
     pub(crate) fn head_begun(&self, begun: bool) {
         if begun != self.head_since.get().is_some() {
-            self.head_since.set(begun.then(Instant::now));
+            self.head_since.set(begun.then(|| self.moment(Instant::now())));
         }
     }
 
     pub(crate) fn read_waits(&self) {
         self.starved.set(true);
         if self.read_since.get().is_none() && self.guard.borrow().in_body() {
-            self.read_since.set(Some(Instant::now()));
+            self.read_since.set(Some(self.moment(Instant::now())));
         }
     }
 
@@ -183,14 +199,15 @@ impl Conn {
 
     pub(crate) fn write_waits(&self, since: Option<Instant>) {
         if since.is_none() || self.write_since.get().is_none() {
-            self.write_since.set(since);
+            self.write_since.set(since.map(|since| self.moment(since)));
         }
     }
 
     /// The request after `heads` good ones is refused.
     pub(crate) fn refuse(&self, reject: Reject, heads: u64) {
         self.linger.set(true);
-        self.refused.set(Some((reject, heads)));
+        // Once is enough: the guard lets nothing through after it.
+        let _ = self.refused.set(Box::new((reject, heads)));
     }
 
     /// Whether nothing may be read because an upgrade is undecided; the task of `cx` is woken when it is.
@@ -219,14 +236,14 @@ impl Conn {
         self.active.set(self.active.get() + 1);
         let number = self.answered.get();
         self.answered.set(number + 1);
-        self.refused.get().filter(|(_, heads)| *heads == number).map(|(reject, _)| reject)
+        self.refused.get().filter(|refused| refused.1 == number).map(|refused| refused.0)
     }
 
     /// Counts a request out, its answer and all.
     pub(crate) fn finished(&self) {
         self.active.set(self.active.get() - 1);
         if self.active.get() == 0 {
-            self.since.set(Instant::now());
+            self.since.set(self.moment(Instant::now()));
         }
         if self.leaving.get() {
             self.wake();
@@ -244,7 +261,7 @@ impl Conn {
 
     fn new_origin(&self, host: &str) -> Origin {
         let proto = if self.bound.tls { "https" } else { "http" };
-        let ip = self.peer.ip().to_canonical();
+        let ip = self.peer;
         let client = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
         let quoted = if host.contains(':') { format!("\"{host}\"") } else { host.to_owned() };
         let text = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"));
@@ -321,6 +338,19 @@ mod tests {
         conn.read_waits();
         conn.refuse(Reject { status: 400, why: "bad" }, 1);
         assert!(!parks(), "a refusal is to be answered");
+    }
+
+    #[test]
+    fn times_go_on_after_many_days() {
+        let conn = conn();
+        let at = |ms: u64| conn.made + Duration::from_millis(ms);
+        for days in [0, 30, 49, 50, 300] {
+            let start = days * 86_400_000 + 25;
+            let since = conn.moment(at(start));
+            let passed = |ms: u64| conn.between(since, at(start + ms)).as_millis();
+            assert_eq!((passed(0), passed(100), passed(75_000)), (0, 100, 75_000), "after {days} days");
+            assert_eq!(conn.between(since, at(start - 10)), Duration::ZERO, "after {days} days");
+        }
     }
 
     #[test]

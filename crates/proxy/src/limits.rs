@@ -54,7 +54,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(25);
 pub(crate) const TICK_IDLE: Duration = Duration::from_millis(500);
 /// From when on a client connection without a request is parked: it gives its buffers back until something comes.
 pub(crate) const PARK_TIME: Duration = Duration::from_millis(100);
-/// The same when a new connection comes and more than [`WARM_MAX`] are not parked.
+/// The same when another one becomes active and too many are not parked.
 pub(crate) const PARK_SOON_TIME: Duration = Duration::from_millis(5);
-/// The most connections of a worker of which none is parked early.
-pub(crate) const WARM_MAX: usize = 16;
+/// So many connections of a worker may be not parked when a new one comes.
+pub(crate) const WARM_MAX_NEW: usize = 16;
+/// The same when a parked one wakes up: more, so that a few busy connections are not parked again and again.
+pub(crate) const WARM_MAX: usize = 64;

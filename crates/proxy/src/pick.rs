@@ -7,6 +7,7 @@ use crate::table::{Service, Side};
 use crate::upstream::pool::Pool;
 use crate::worker::{Local, Worker};
 use deployctl_core::config::Sticky;
+use deployctl_core::id::Revision;
 use http::HeaderMap;
 use std::rc::Rc;
 use std::time::Instant;
@@ -27,7 +28,12 @@ pub(crate) enum Wish {
 /// Reads the wish of a request; an error if a side is asked for that there is not.
 pub(crate) fn wish(service: &Service, headers: &HeaderMap) -> Result<Wish, ()> {
     if let Some(text) = headers.get(headers::FORCE) {
-        return text.to_str().ok().and_then(|text| forced(&service.sides, text)).map(Wish::Forced).ok_or(());
+        return text
+            .to_str()
+            .ok()
+            .and_then(|text| forced(&service.sides, service.config.newest.as_ref(), text))
+            .map(Wish::Forced)
+            .ok_or(());
     }
     Ok(match &service.config.sticky {
         None => Wish::None,
@@ -47,10 +53,10 @@ pub(crate) fn wish(service: &Service, headers: &HeaderMap) -> Result<Wish, ()> {
 }
 
 /// The side that a tester asks for: `new`, `old`, or the beginning of a release's id, at least four characters.
-fn forced(sides: &[Side], text: &str) -> Option<usize> {
+fn forced(sides: &[Side], newest: Option<&Revision>, text: &str) -> Option<usize> {
     let with_instances = || sides.iter().enumerate().filter(|(_, side)| !side.members.is_empty());
-    // Of two seen at once the one with less traffic is the newer: nothing else tells them apart after a restart.
-    let age = |side: &Side| (side.since, std::cmp::Reverse(side.weight));
+    // Where the table does not say it, of two seen at once the one with less traffic is the newer.
+    let age = |side: &Side| (newest == Some(&side.revision), side.since, std::cmp::Reverse(side.weight));
     match text {
         "new" => with_instances().max_by_key(|(_, side)| age(side)).map(|(at, _)| at),
         "old" => with_instances().min_by_key(|(_, side)| age(side)).map(|(at, _)| at),

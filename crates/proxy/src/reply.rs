@@ -67,7 +67,7 @@ impl Turn {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.entry = Some(Box::new(Entry {
             time_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
-            client: self.conn.peer.ip().to_canonical().to_string(),
+            client: self.conn.peer.to_string(),
             method: method.to_string(),
             path: uri.path().to_owned(),
             scope: service.scope.to_string(),

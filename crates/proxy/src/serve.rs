@@ -85,7 +85,7 @@ impl Future for Serving {
                         if h2 {
                             Stage::Active(Box::pin(serve_http2(worker, conn, io)))
                         } else {
-                            Stage::Active(Box::pin(serve_http1(worker, conn, io)))
+                            Stage::Active(Box::pin(serve_http1(worker, conn, io, true)))
                         }
                     }
                     Next::Park(io) => Stage::Parked(io),
@@ -97,7 +97,7 @@ impl Future for Serving {
                     ready!(io.poll_arrival(cx));
                     let Stage::Parked(io) = std::mem::replace(&mut this.stage, Stage::Over) else { continue };
                     let (worker, conn) = worker_and_conn();
-                    Stage::Active(Box::pin(serve_http1(worker, conn, io)))
+                    Stage::Active(Box::pin(serve_http1(worker, conn, io, false)))
                 }
                 Stage::Over => return Poll::Ready(()),
             }
@@ -177,8 +177,8 @@ impl Drop for Warm<'_> {
 }
 
 /// Serves HTTP/1 until the connection ends or is to be parked.
-async fn serve_http1(worker: Rc<Worker>, conn: Rc<Conn>, io: ClientIo) -> Next {
-    let warm = Warm(&worker, worker.warm(&conn));
+async fn serve_http1(worker: Rc<Worker>, conn: Rc<Conn>, io: ClientIo, new: bool) -> Next {
+    let warm = Warm(&worker, worker.warm(&conn, new));
     let service = service_fn(|request: Request<Incoming>| {
         let (worker, conn) = (worker.clone(), conn.clone());
         let reject = conn.arrived();
@@ -274,6 +274,6 @@ mod tests {
     #[test]
     fn what_stays_of_a_parked_connection_is_small() {
         let (task, conn) = (size_of::<Serving>(), size_of::<Conn>());
-        assert!(task <= 160 && conn <= 384, "the task takes {task} bytes, the connection {conn}");
+        assert!(task <= 128 && conn <= 192, "the task takes {task} bytes, the connection {conn}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::conn::Conn;
 use crate::flight::Watched;
-use crate::limits::{PARK_SOON_TIME, TICK, TICK_IDLE, WARM_MAX};
+use crate::limits::{PARK_SOON_TIME, TICK, TICK_IDLE, WARM_MAX, WARM_MAX_NEW};
 use crate::serve;
 use crate::shared::{Bound, Plan, Shared};
 use crate::table::Table;
@@ -152,9 +152,9 @@ impl Worker {
 
     /// Counts a connection among those that have buffers. When they get many, those that are idle for a moment give theirs
     /// up at once: the next ones take over that memory instead of more.
-    pub(crate) fn warm(&self, conn: &Rc<Conn>) -> usize {
+    pub(crate) fn warm(&self, conn: &Rc<Conn>, new: bool) -> usize {
         let mut warm = self.warm.borrow_mut();
-        if warm.len() >= WARM_MAX {
+        if warm.len() >= if new { WARM_MAX_NEW } else { WARM_MAX } {
             let now = Instant::now();
             if now.saturating_duration_since(self.thinned.get()) >= PARK_SOON_TIME / 2 {
                 self.thinned.set(now);

@@ -1,5 +1,6 @@
 //! One bounded step: look, decide, act, until nothing is left that can be done now.
 
+use crate::routing::newest;
 use crate::{Managed, is_exclusive};
 use deployctl_core::desired::Waypoint;
 use deployctl_core::driver::{Step, Way};
@@ -83,7 +84,10 @@ impl Managed {
         }
         try_join_all(ops.start.iter().map(|(revision, slot)| self.start(scope, revision, *slot, way))).await?;
         let addresses = addresses(instances);
-        let wanted = self.wanted_service(scope, to, &ops.sides, &addresses, way, base);
+        let mut wanted = self.wanted_service(scope, to, &ops.sides, &addresses, way, base);
+        if let Some(wanted) = &mut wanted {
+            wanted.newest = newest(&to.desired, &wanted.sides, routed.service);
+        }
         let rests = routed.is_known && routed.service.is_some() && routed.service == wanted.as_ref();
         let published = !rests && self.route(scope, routed.service, wanted, way).await?;
         for id in &ops.stop {

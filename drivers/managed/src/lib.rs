@@ -15,7 +15,7 @@ use deployctl_core::config::{AppConfig, Command, Smoke, Strategy};
 use deployctl_core::desired::{Desired, FULL, JobGate, JobKind, Waypoint};
 use deployctl_core::driver::{Capabilities, Checkup, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
-use deployctl_core::id::{InstanceId, JobId, Revision, Scope};
+use deployctl_core::id::{Fence, InstanceId, JobId, Revision, Scope};
 use deployctl_core::instance::{Binding, InstanceSeen, InstanceState, Instances, LogLine, LogQuery};
 use deployctl_core::job::{JobSpec, JobState, Jobs};
 use deployctl_core::release::{Release, Releases};
@@ -105,6 +105,10 @@ fn shares(service: Option<&Service>) -> BTreeMap<Revision, u32> {
 impl Driver for Managed {
     fn capabilities(&self) -> Capabilities {
         Capabilities { side_by_side: true, split: true }
+    }
+
+    async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
+        self.instances.admit(scope, fence).await
     }
 
     async fn observe(&self, scope: &Scope) -> Result<Observed, Fault> {

@@ -2,7 +2,7 @@
 
 use crate::Managed;
 use deployctl_core::config::{AppConfig, Check, Listen};
-use deployctl_core::desired::Waypoint;
+use deployctl_core::desired::{Desired, FULL, Share, Waypoint};
 use deployctl_core::driver::Way;
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{InstanceId, Revision, Scope, Sha256Hex};
@@ -51,7 +51,7 @@ impl Managed {
             };
             Some(ProxyCheck { path, interval: health.interval, timeout: health.timeout, failures: health.failures })
         });
-        Some(Service { scope: scope.clone(), route, mode, sides, sticky, check, drain: config.drain })
+        Some(Service { scope: scope.clone(), route, mode, sides, newest: None, sticky, check, drain: config.drain })
     }
 
     /// Publishes the service if it is not what is routed already; says whether it did.
@@ -110,6 +110,31 @@ impl Managed {
     async fn is_acknowledged(&self) -> Result<bool, Fault> {
         let traffic = self.router.traffic().await?;
         Ok(traffic.generation == Some(self.router.table().await?.generation))
+    }
+}
+
+/// The side that came last, where there are several: it is not in what is routed yet, or was told so when it came.
+pub(crate) fn newest(desired: &Desired, sides: &BTreeMap<Revision, Side>, seen: Option<&Service>) -> Option<Revision> {
+    if sides.len() < 2 {
+        return None;
+    }
+    if let Some(seen) = seen.filter(|seen| !seen.sides.is_empty()) {
+        let mut fresh = sides.keys().filter(|revision| !seen.sides.contains_key(*revision));
+        match (fresh.next(), fresh.next(), &seen.newest) {
+            (Some(one), None, _) => return Some(one.clone()),
+            (None, _, Some(known)) if sides.contains_key(known) => return Some(known.clone()),
+            _ => {}
+        }
+    }
+    // Nothing is remembered. Where weights are shifted, the base is the old one until all of them are; else the new one.
+    let base = desired.base.as_ref().filter(|base| sides.contains_key(*base))?;
+    match desired.parts.get(base)?.share {
+        Share::Weight(weight) if weight < FULL => {
+            let mut others = sides.keys().filter(|revision| *revision != base);
+            others.next().filter(|_| others.next().is_none()).cloned()
+        }
+        Share::ByInstance => Some(base.clone()),
+        _ => None,
     }
 }
 
@@ -191,4 +216,77 @@ fn free_address(table: &RouteTable, scope: &Scope, lost: &BTreeSet<String>) -> R
         }
     }
     Err(Fault::platform(format!("no port of {}-{} is free on 127.0.0.1", DIRECT_PORTS.start, DIRECT_PORTS.end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deployctl_core::desired::{Extent, Part};
+
+    fn revision(name: &str) -> Revision {
+        Revision { release: Sha256Hex::of(name.as_bytes()), nonce: 0 }
+    }
+
+    fn desired(base: &str, parts: &[(&str, Share)]) -> Desired {
+        let part = |share: Share| Part { extent: Extent::Count(1), share };
+        let parts = parts.iter().map(|(name, share)| (revision(name), part(*share))).collect();
+        Desired { base: Some(revision(base)), parts }
+    }
+
+    fn sides(names: &[&str]) -> BTreeMap<Revision, Side> {
+        names.iter().map(|name| (revision(name), Side::default())).collect()
+    }
+
+    fn service(names: &[&str], newest: Option<&str>) -> Service {
+        Service {
+            scope: crate::tests::scope(),
+            route: crate::tests::release().config.route.unwrap(),
+            mode: Mode::Open,
+            sides: sides(names),
+            newest: newest.map(revision),
+            sticky: None,
+            check: None,
+            drain: Span::secs(1),
+        }
+    }
+
+    #[test]
+    fn the_side_that_came_last_is_known_on_the_whole_way() {
+        let weights = |old: u32| [("old", Share::Weight(old)), ("new", Share::Weight(FULL - old))];
+        let both = sides(&["old", "new"]);
+        let canary = desired("old", &weights(9_000));
+        let found = |to: &Desired, seen: Option<Service>| newest(to, &both, seen.as_ref());
+        assert_eq!(found(&canary, Some(service(&["old"], None))), Some(revision("new")), "it comes");
+        let known = || Some(service(&["old", "new"], Some("new")));
+        assert_eq!(
+            found(&desired("old", &weights(1_000)), known()),
+            Some(revision("new")),
+            "it has most of the traffic"
+        );
+        assert_eq!(found(&desired("new", &weights(0)), known()), Some(revision("new")), "it has all, the old one goes");
+        assert_eq!(found(&desired("old", &weights(FULL)), known()), Some(revision("new")), "it goes, it was bad");
+        let back = Some(service(&["new"], None));
+        assert_eq!(
+            found(&desired("new", &weights(5_000)), back),
+            Some(revision("old")),
+            "on the way back the old comes"
+        );
+        assert_eq!(newest(&canary, &sides(&["old"]), None), None, "one alone is neither");
+    }
+
+    #[test]
+    fn without_memory_the_waypoint_says_it_or_nobody() {
+        let both = sides(&["old", "new"]);
+        let unknown = || Some(service(&["old", "new"], None));
+        let canary = desired("old", &[("old", Share::Weight(9_000)), ("new", Share::Weight(1_000))]);
+        for seen in [None, unknown(), Some(service(&[], None))] {
+            assert_eq!(newest(&canary, &both, seen.as_ref()), Some(revision("new")));
+        }
+        let rolling = desired("new", &[("old", Share::ByInstance), ("new", Share::ByInstance)]);
+        assert_eq!(newest(&rolling, &both, unknown().as_ref()), Some(revision("new")));
+        let end = desired("new", &[("old", Share::Weight(0)), ("new", Share::Weight(FULL))]);
+        assert_eq!(newest(&end, &both, unknown().as_ref()), None, "forward or back, nobody knows");
+        let gone = Some(service(&["old", "new", "other"], Some("other")));
+        assert_eq!(newest(&end, &both, gone.as_ref()), None);
+    }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use deployctl_core::config::{
     AppConfig, Hooks, LateText, Limits, ProcessConfig, Restart, Route, Smoke, Strategy, TargetConfig,
 };
-use deployctl_core::desired::{Desired, Waypoint};
+use deployctl_core::desired::{Desired, Extent, Part, Share, Waypoint};
 use deployctl_core::driver::{Driver, Step, Way};
 use deployctl_core::fault::Fault;
 use deployctl_core::id::{Fence, InstanceId, JobId, Revision, Scope, Sha256Hex, instance_id};
@@ -44,6 +44,10 @@ impl World {
 
 #[async_trait]
 impl Instances for World {
+    async fn admit(&self, _: &Scope, _: Fence) -> Result<(), Fault> {
+        Ok(())
+    }
+
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault> {
         Ok(vec![InstanceSeen {
             id: instance_id(scope, &self.revision(), 0),
@@ -126,7 +130,7 @@ impl Releases for World {
     }
 }
 
-fn scope() -> Scope {
+pub(crate) fn scope() -> Scope {
     Scope {
         project: "shop".parse().unwrap(),
         environment: "dev".parse().unwrap(),
@@ -135,7 +139,7 @@ fn scope() -> Scope {
     }
 }
 
-fn release() -> Release {
+pub(crate) fn release() -> Release {
     let route = Route {
         listen: Vec::new(),
         hosts: Vec::new(),
@@ -247,4 +251,22 @@ async fn all_scopes_wait_for_the_data_plane_together_and_miss_nothing() {
     driver.changed(&scopes[0]).await;
     driver.changed(&scopes[1]).await;
     assert_eq!(world.asked.lock().unwrap()[2], 2, "what happened while nobody of this scope waited is told at once");
+}
+
+#[tokio::test]
+async fn the_table_says_which_side_came_last() {
+    let (world, driver, to) = world(0);
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    assert_eq!(world.table.lock().unwrap().services[0].newest, None, "one side is neither new nor old");
+    let old = world.revision();
+    let new = Revision { nonce: old.nonce + 1, ..old.clone() };
+    let part = |weight: u32| Part { extent: Extent::Count(0), share: Share::Weight(weight) };
+    let mut to = to;
+    to.desired.parts.insert(new.clone(), part(1_000));
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    assert_eq!(world.table.lock().unwrap().services[0].newest, Some(new.clone()));
+    to.desired.base = Some(new.clone());
+    to.desired.parts.insert(new.clone(), part(10_000));
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    assert_eq!(world.table.lock().unwrap().services[0].newest, Some(new), "it still is");
 }

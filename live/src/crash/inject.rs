@@ -24,6 +24,9 @@ const CALLS: [(&str, usize); 7] = [
 /// How long `strace` may take to hold every thread of the engine.
 const ATTACH: Duration = Duration::from_secs(10);
 
+/// How long it may take to let go again.
+const DETACH: Duration = Duration::from_secs(2);
+
 /// Whether this machine has `strace` and lets it work.
 pub(crate) fn has_strace() -> bool {
     Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output().is_ok_and(|tried| tried.status.success())
@@ -71,9 +74,12 @@ fn killed(world: &World, flow: &Flow, (calls, nth): (&str, usize)) -> Result<ora
         });
         client
     });
-    // It lets go of all that is left, which lives on.
+    // It lets go of all that is left, which lives on. Told while a thread of it is being killed it may wait for ever.
     procs::signal(strace.id(), Signal::TERM);
-    let _ = strace.wait();
+    if poll(DETACH, || strace.try_wait().ok().flatten()).is_none() {
+        procs::signal(strace.id(), Signal::KILL);
+        let _ = strace.wait();
+    }
     case::judge(world, flow, done?)
 }
 

@@ -11,7 +11,7 @@ pub(crate) async fn deploy(context: &Context, args: &Deploy) -> Result<(), Failu
     let spec = project::load(context.project(), &args.overlays.config)?;
     let mut wanted = Wanted::new(spec, &args.place, args.version.as_ref())?;
     let plan = args.plan.as_deref().map(super::plan::read).transpose()?;
-    let built = build::missing(context, &mut wanted, &args.build).await?;
+    let built = build::missing(context, &mut wanted, &args.build, plan.as_deref()).await?;
     let ask = wanted.ask(asking::by(args.waiting.reason.as_deref()), plan, built.here)?;
     let answer = follow::until_free(context, &args.waiting, |mut client| {
         let ask = &ask;

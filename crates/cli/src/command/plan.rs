@@ -23,7 +23,7 @@ const PLAN_BYTES_MAX: u64 = 16 << 20;
 pub(crate) async fn plan(context: &Context, args: &Plan) -> Result<(), Failure> {
     let spec = project::load(context.project(), &args.overlays.config)?;
     let mut wanted = Wanted::new(spec, &args.place, args.version.as_ref())?;
-    let built = build::missing(context, &mut wanted, &args.build).await?;
+    let built = build::missing(context, &mut wanted, &args.build, None).await?;
     let ask = wanted.ask(asking::by(None), None, built.here)?;
     let saved: SavedPlan = context.engine().await?.post(paths::PLAN, &ask).await?;
     let unchanged = saved.plan.legs.is_empty();

@@ -91,7 +91,7 @@ fn happened(view: &view::Deployment, event: &Value) -> String {
         "hold_started" => format!("{app}held until {}", time("until")),
         "reached" => format!("{app}waypoint {} reached", event["waypoint"].as_u64().unwrap_or(0) + 1),
         "turned_back" => format!("turned back, to be done by {}: {}", time("deadline"), text("reason")),
-        "closed" => format!("{}: {}", text("verdict"), text("reason")),
+        "closed" => format!("{}: {}", text("verdict").replace('_', " "), text("reason")),
         other => other.to_owned(),
     }
 }

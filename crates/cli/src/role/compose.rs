@@ -9,7 +9,7 @@ use deployctl_core::fault::{Applied, Fault, FaultKind, Retry};
 use deployctl_core::id::{DeploymentId, OwnerId, Sha256Hex};
 use deployctl_core::instance::Instances;
 use deployctl_core::journal::Blobs;
-use deployctl_core::ports::{Artifacts, Clock};
+use deployctl_core::ports::{Artifacts, Clock, NotTaken};
 use deployctl_core::release::{Release, Releases};
 use deployctl_core::time::Millis;
 use deployctl_driver_managed::Managed;
@@ -121,14 +121,15 @@ impl Releases for KeptReleases {
 }
 
 /// Whose trouble a failed ingest is.
-fn ingest(error: IngestError) -> Fault {
+fn ingest(error: IngestError) -> NotTaken {
+    let is_wrong = matches!(error.kind, IngestKind::Corrupt | IngestKind::WrongDigest | IngestKind::Refused);
     let fault = match error.kind {
         IngestKind::NotFound | IngestKind::Corrupt | IngestKind::WrongDigest | IngestKind::Refused => {
             Fault::refused(FaultKind::Spec, error.message)
         }
         _ => Fault::platform(error.message),
     };
-    Fault { hint: error.hint, ..fault }
+    NotTaken { fault: Fault { hint: error.hint, ..fault }, is_wrong }
 }
 
 /// The node's artifact store, off the engine's thread.
@@ -147,9 +148,10 @@ impl NodeArtifacts {
 
 #[async_trait]
 impl Artifacts for NodeArtifacts {
-    async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, Fault> {
+    async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
         let (source, expected) = (source.clone(), expected.cloned());
-        self.blocking(move |node| node.artifacts().ingest(&source, expected.as_ref()).map_err(ingest)).await
+        let taken = self.blocking(move |node| Ok(node.artifacts().ingest(&source, expected.as_ref()).map_err(ingest)));
+        taken.await.unwrap_or_else(|fault| Err(NotTaken { fault, is_wrong: false }))
     }
 
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {

@@ -89,7 +89,7 @@ fn the_screen_at_three_in_the_morning() {
     }
     world.run("deploy --env dev --app api --version v3").code(1);
     let screen = world.ok("").out;
-    for wanted in ["dev api: v2 is healthy", "deploy v3 rolled_back by", "out of licences"] {
+    for wanted in ["dev api: v2 is healthy", "deploy v3 rolled back by", "out of licences"] {
         assert!(screen.contains(wanted), "wanted `{wanted}` in:\n{screen}");
     }
     assert!(!screen.contains("undo:"), "nothing is left to undo:\n{screen}");

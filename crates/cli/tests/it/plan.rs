@@ -53,6 +53,28 @@ fn a_saved_plan_is_done_exactly_or_refused() {
 }
 
 #[test]
+fn a_saved_plan_needs_no_source_any_more() {
+    let world = World::new(API);
+    for version in ["v1", "v2", "v3"] {
+        world.version(version, "");
+    }
+    world.ok("deploy --env dev --app api --version v1");
+    for version in ["v2", "v3"] {
+        world.ok(&format!("plan --env dev --app api --version {version} --out {}/{version}", here(&world)));
+    }
+    let deploy =
+        |version: &str| format!("deploy --env dev --app api --version {version} --plan {}/{version}", here(&world));
+    world.version("v3", "print=changed meanwhile");
+    world.fails(4, &deploy("v3"), "[plan-stale]: the plan is stale: api would not be the same release now");
+    std::fs::remove_dir_all(world.path("p/dist")).expect("the sources were there");
+    world.fails(2, "deploy --env dev --app api --version v2", "[artifact-missing]: no artifact for api v2");
+    world.ok(&deploy("v2")).says("v1 -> v2");
+    assert_eq!(world.served("api"), "v2");
+    world.version("v2", "print=other bytes");
+    world.fails(2, "deploy --env dev --app api --version v2", "[version-changed]: api v2 is known as sha256");
+}
+
+#[test]
 fn a_plan_is_for_what_it_says_alone() {
     let world = World::new(&format!("{API}  other:\n    command: [sleep, \"1000\"]\n    drain: 1s\n"));
     world.version("v1", "");

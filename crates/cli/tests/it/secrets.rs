@@ -33,7 +33,13 @@ fn a_value_reaches_the_instance_and_nothing_else() {
         "[secret-missing]: the secret `env:A_KEY` cannot be read",
     );
     world.var("A_KEY", VALUES[0]);
-    world.fails(2, "deploy --env dev --app api --version v1", "/p/b.key` cannot be read: No such file");
+    world
+        .fails(
+            2,
+            "deploy --env dev --app api --version v1",
+            "[secret-missing]: the secret `file:b.key` cannot be read: ",
+        )
+        .says("/p/b.key: No such file");
     world.write("p/b.key", &format!("{}\n", VALUES[1]));
     piped(&world, "deploy --env dev --app api --version v1", VALUES[2]).code(0);
     let url = world.url("dev", "api");
@@ -100,4 +106,23 @@ fn a_terminal_is_no_source() {
     let child = world.command("deploy --env dev --app api --version v1").stdin(terminal).spawn().expect("it starts");
     finish(child).code(2).says("standard input is a terminal; pipe the value in");
     assert_eq!(world.json("history").as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_project_in_another_folder_is_the_same_release() {
+    let spec = API.replace("    route", "    env: { B: { secret: \"file:keys/b.key\" } }\n    route");
+    let world = World::new(&spec);
+    world.version("v1", "");
+    world.write("p/keys/b.key", "the value\n");
+    world.ok("deploy --env dev --app api --version v1");
+    for file in ["deployctl.yaml", "dist/v1/app.conf", "keys/b.key"] {
+        world.write(&format!("q/{file}"), &world.read(&format!("p/{file}")));
+    }
+    let elsewhere = format!("deploy --env dev --app api --version v1 --project {}", world.path("q").display());
+    world.ok(&elsewhere).says("it is current and healthy already");
+    world.write("q/keys/b.key", "another value\n");
+    world.ok(&elsewhere).says("succeeded: deploy api v1 -> v1");
+    assert_eq!(get(&format!("{}/env/B", world.url("dev", "api"))).body, "another value", "read where the project is");
+    let changed = world.ok(&format!("diff {} {}", world.newest(), text(&world.json("history")[1]["id"]))).out;
+    assert!(changed.starts_with("secrets.file:keys/b.key: "), "{changed}");
 }

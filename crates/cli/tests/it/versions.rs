@@ -27,6 +27,14 @@ fn other_bytes_under_a_known_version_are_refused() {
         "deploy --env dev --app api --version v2",
         "[artifact-missing]: no artifact for api v2: there is no",
     );
+    let pinned = "artifact: { path: \"dist/{{ version }}\", sha256: \"0000000000000000000000000000000000000000000000000000000000000000\" }";
+    world.spec(&API.replace("artifact: dist/{{ version }}", pinned));
+    world.fails(2, "deploy --env dev --app api --version v1", "but the specification says sha256 000000000000");
+    world.version("v1", "");
+    world
+        .fails(2, "deploy --env dev --app api --version v1", "[artifact-missing]: no artifact for api v1: ")
+        .says("expected was 0000000000");
+    world.spec(API);
     for version in ["latest", "main", "../v1", "a;b", ""] {
         let ran = super::world::finish(
             world
@@ -143,6 +151,13 @@ fn a_build_runs_in_a_clean_checkout_of_the_revision_and_only_then() {
         "a known version is not built"
     );
     assert!(!world.ok("rollback --env dev --app api").err.contains("building"));
+
+    let plan = world.path("plan").display().to_string();
+    tool(&world, "p", &format!("{git} tag v2-again"));
+    assert!(world.ok(&format!("plan --env dev --app api --version v2-again --out {plan}")).err.contains("building"));
+    let planned = world.ok(&format!("deploy --env dev --app api --version v2-again --plan {plan}"));
+    assert!(!planned.err.contains("building"), "a plan names what was built for it: {}", planned.err);
+    assert_eq!(world.served("api"), "v2-again");
 
     world.write("p/source", "print=three\n");
     world.ok("deploy --env dev --app api --version v3 --build-here");

@@ -1,7 +1,7 @@
 //! The engine over a journal in memory and a target that does as it is told.
 
-mod fake;
 mod many;
+mod sources;
 mod trouble;
 mod walk;
 mod world;

@@ -97,3 +97,25 @@ async fn what_rests_is_kept() {
     world.fake.wipe(&scope("api"));
     eventually("what was taken away is back", || world.fake.is(&scope("api")) == was).await;
 }
+
+/// Looked at before the fence was shown, what is seen may be changed by an owner that was replaced; observed after converging, an
+/// instance that became healthy in between would complete a waypoint without its traffic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_shows_the_fence_then_observes_then_converges() {
+    let world = World::default();
+    let engine = world.engine().await;
+    let v1 = leg("api", "v1", config(Strategy::BlueGreen));
+    let place = v1.scope.clone();
+    world.fake.make_silent(&release_id(&v1));
+    let id = id_of(engine.deploy(&deploy(vec![v1])).await);
+    let looks = || world.fake.asked(&place).iter().filter(|what| **what == "admit").count();
+    eventually("it looks again", || looks() >= 3).await;
+    let asked = world.fake.asked(&place);
+    let begin = asked.iter().position(|what| *what == "admit").unwrap();
+    assert!(!asked[..begin].contains(&"converge"), "{asked:?}");
+    for look in asked[begin..].chunks_exact(3) {
+        assert_eq!(look, ["admit", "observe", "converge"], "{asked:?}");
+    }
+    world.fake.speak();
+    assert_eq!(end(&engine, &id).await.closed.unwrap().verdict.word(), "succeeded");
+}

@@ -1,21 +1,21 @@
 //! An engine, its ports, and questions to it.
 
-use crate::fake::Fake;
 use async_trait::async_trait;
 use deployctl_core::ask::{Answer, By, Deploy, DeployLeg, Refused, Rollback, Selection};
 use deployctl_core::config::{
     AppConfig, Artifact, ArtifactFormat, ArtifactSource, Command, Hooks, LateText, Limits, Migrate, ProcessConfig,
     Restart, SecretRef, Strategy, TargetConfig,
 };
-use deployctl_core::fault::Fault;
+use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{DeploymentId, OwnerId, RegionName, Scope, Sha256Hex, Version};
 use deployctl_core::instance::SecretValues;
-use deployctl_core::ports::{Artifacts, Clock, Vault};
+use deployctl_core::ports::{Artifacts, Clock, NotTaken, Vault};
 use deployctl_core::release::Release;
 use deployctl_core::time::{Millis, Span};
 use deployctl_core::view;
 use deployctl_engine::{Engine, Ports};
 use deployctl_store::{MemoryBlobs, MemoryJournal};
+use deployctl_testkit::fake::Fake;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,15 +39,21 @@ impl Clock for Wall {
     }
 }
 
-/// Every path is an artifact of its own.
+/// Every path is an artifact of its own; what is under `gone/` is not there, under `wrong/` of other bytes than expected.
 struct Paths;
 
 #[async_trait]
 impl Artifacts for Paths {
-    async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, Fault> {
+    async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
         // Others get a turn meanwhile, as they do while a real one is read.
         tokio::task::yield_now().await;
-        let ArtifactSource::Path(path) = source else { return Err(Fault::platform("no network here")) };
+        let not = |message: &str, is_wrong| Err(NotTaken { fault: Fault::refused(FaultKind::Spec, message), is_wrong });
+        let path = match source {
+            ArtifactSource::Path(path) if path.starts_with("gone/") => return not("there is no such file", false),
+            ArtifactSource::Path(path) if path.starts_with("wrong/") => return not("it has another sha256", true),
+            ArtifactSource::Path(path) => path,
+            ArtifactSource::Url(_) => return not("no network here", false),
+        };
         Ok(Artifact { sha256: Sha256Hex::of(path.as_bytes()), format: ArtifactFormat::File })
     }
 

@@ -164,6 +164,10 @@ async fn a_replaced_owner_is_refused() {
     let other = App::script("api", "sleep 1001").instance(1);
     assert_eq!(node.start(&other, Fence(4)).await.unwrap_err().kind, FaultKind::Conflict);
     assert_eq!(node.list(&spec.scope).await.unwrap().len(), 1);
+    // A new owner that finds nothing to do has shown its fence all the same.
+    node.admit(&spec.scope, Fence(6)).await.unwrap();
+    assert_eq!(node.start(&other, Fence(5)).await.unwrap_err().kind, FaultKind::Conflict);
+    assert_eq!(node.admit(&spec.scope, Fence(5)).await.unwrap_err().kind, FaultKind::Conflict);
 }
 
 #[tokio::test]

@@ -165,6 +165,33 @@ fn error_pages_are_the_services_own() {
 }
 
 #[test]
+fn forced_sides_are_the_same_after_a_restart() {
+    let (old, new) = (Upstream::named("v1"), Upstream::named("v2"));
+    let site = Site::simple(&[old.address]);
+    site.service(|service| {
+        // The new one has most of the traffic already: weights would say the contrary.
+        service.sides = [side("v1", 1, &[old.address]), side("v2", 9, &[new.address])].into();
+        service.newest = Some(revision("v2"));
+    });
+    let served = || {
+        ["new", "old"].map(|wish| {
+            let answer = get_with(site.address, "/", &format!("Deployctl-Revision: {wish}\r\n"));
+            answer.text().to_owned()
+        })
+    };
+    assert_eq!(served(), ["v2", "v1"]);
+    super::support::kill(site.running()[0].pid);
+    super::support::wait_until("it is gone", || site.running().is_empty());
+    site.block(site.router.ensure()).unwrap();
+    assert_eq!(served(), ["v2", "v1"]);
+    // On the way back the earlier release is the one that comes.
+    site.service(|service| service.newest = Some(revision("v1")));
+    assert_eq!(served(), ["v1", "v2"]);
+    site.service(|service| service.sides.get_mut(&revision("v1")).unwrap().instances.clear());
+    assert_eq!(served(), ["v2", "v2"], "the only one with instances");
+}
+
+#[test]
 fn a_side_can_be_forced() {
     let (old, new) = (Upstream::named("v1"), Upstream::named("v2"));
     let site = Site::simple(&[old.address]);

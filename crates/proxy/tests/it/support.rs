@@ -89,6 +89,7 @@ pub(crate) fn service(app: &str, sides: Vec<(Revision, Side)>) -> Service {
         route: route(),
         mode: Mode::Open,
         sides: sides.into_iter().collect(),
+        newest: None,
         sticky: None,
         check: None,
         drain: Span::secs(10),

@@ -169,7 +169,8 @@ pub(super) fn reference(secret: &Secret, cx: &mut Context<'_, '_>) -> Option<dep
     let (scheme, rest) = text.split_once(':').unwrap_or(("", &text));
     let reference = match scheme {
         "env" if !rest.is_empty() && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => text.clone(),
-        "file" if !rest.is_empty() => format!("file:{}", cx.dir.join(rest).to_string_lossy()),
+        // As it is written: in another folder the same project is the same release.
+        "file" if !rest.is_empty() => text.clone(),
         "stdin" if rest.is_empty() => text.clone(),
         later if SECRETS_LATER.contains(&later) => {
             let message = format!("secrets from `{later}:` are not built yet");

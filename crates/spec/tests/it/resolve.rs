@@ -259,7 +259,7 @@ fn paths_are_relative_to_the_project() {
            } } }",
     );
     assert_eq!(app.artifact, Some(ArtifactSource::Path("/project/dist".into())));
-    assert_eq!(app.secrets, [SecretRef("file:/project/key".into())]);
+    assert_eq!(app.secrets, [SecretRef("file:key".into())]);
     let route = app.config.route.expect("a route");
     let tls = route.tls.expect("a certificate");
     assert_eq!((tls.certificate.as_str(), tls.key.as_str()), ("/project/c.pem", "/etc/k.pem"));

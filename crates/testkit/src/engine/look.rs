@@ -29,6 +29,7 @@ impl Engine {
         let (plan, here) = (&state.plan.legs[leg], &state.legs[leg]);
         let Some(waypoint) = here.waypoint() else { return Ok(Vec::new()) };
         let fence = self.fence_of(&self.scope(&plan.scope).state);
+        self.target(Request::Admit(plan.scope.clone(), fence)).await?;
         let version = self.version(&plan.scope);
         let late = self.world.borrow().broken.looks_after_converging;
         if !late {

@@ -62,6 +62,7 @@ impl World {
                 self.journal.beat(owner);
                 Ok(Reply::Done)
             }
+            Request::Admit(scope, fence) => self.admit(scope, *fence).map(|()| Reply::Done),
             Request::List(scope) => Ok(Reply::Instances(self.list(scope))),
             Request::Table(scope) => Ok(self.table(scope)),
             Request::Traffic(scope) => Ok(self.traffic(scope)),

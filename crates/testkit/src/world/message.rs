@@ -17,6 +17,8 @@ pub enum Request {
     Append(Batch),
     /// Move the own renewal counter.
     Beat(OwnerId),
+    /// Refuse older fences in a scope from now on.
+    Admit(Scope, Fence),
     /// The instances of a scope.
     List(Scope),
     /// What is published for a scope.
@@ -80,7 +82,7 @@ impl Request {
     pub fn scope(&self) -> Option<&Scope> {
         match self {
             Self::Append(_) | Self::Beat(_) => None,
-            Self::List(s) | Self::Table(s) | Self::Traffic(s) | Self::Bind(s) => Some(s),
+            Self::Admit(s, _) | Self::List(s) | Self::Table(s) | Self::Traffic(s) | Self::Bind(s) => Some(s),
             Self::Start(s, ..) | Self::Stop(s, ..) | Self::Forget(s, ..) | Self::Publish(s, ..) => Some(s),
             Self::Job(s, ..) | Self::Kill(s, ..) | Self::Smoke(s, ..) => Some(s),
         }
@@ -108,6 +110,7 @@ impl std::fmt::Display for Request {
                 write!(f, "append {}", writes.collect::<Vec<_>>().join(", "))
             }
             Self::Beat(owner) => write!(f, "beat of {owner}"),
+            Self::Admit(_, fence) => write!(f, "admit {}", fence.0),
             Self::List(_) => write!(f, "list"),
             Self::Table(_) => write!(f, "table"),
             Self::Traffic(_) => write!(f, "traffic"),

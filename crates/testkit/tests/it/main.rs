@@ -1,3 +1,4 @@
-//! The decisions, tried in a simulated world against everything that goes wrong.
+//! The decisions, tried in a simulated world against everything that goes wrong; and the contract of drivers.
 
+mod contract;
 mod simulation;
