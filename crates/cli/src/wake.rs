@@ -131,6 +131,8 @@ async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
     for (name, value) in std::env::vars_os() {
         let kept =
             matches!(name.to_str(), Some("PATH" | "HOME" | "LANG" | "TZ" | "USER" | "LOGNAME" | "XDG_RUNTIME_DIR"));
+        // A state belongs to the engine that it is first used with; see `drivers/docker`.
+        let kept = kept || name == "DOCKER_HOST";
         let ours = name.to_str().is_some_and(|n| n.starts_with("DEPLOYCTL_CRASH") || n.starts_with("DEPLOYCTL_PROXY_"));
         if kept || ours {
             command.env(name, value);

@@ -37,7 +37,7 @@ const CHECKS_AT_ONCE: usize = 64;
 #[async_trait]
 impl Instances for Node {
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
-        self.inner.fences.admit(&self.inner.layout, scope, fence)
+        self.inner.fences.admit(self.inner.layout.state(), scope, fence)
     }
 
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault> {

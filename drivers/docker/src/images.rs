@@ -9,7 +9,7 @@ use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions, Re
 use deployctl_core::config::{Artifact, ArtifactFormat, ArtifactSource};
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::Sha256Hex;
-use deployctl_core::ports::Artifacts;
+use deployctl_core::ports::{Artifacts, NotTaken};
 use deployctl_sys::crash;
 use futures_util::StreamExt;
 use std::time::Duration;
@@ -19,11 +19,12 @@ const PULL: Duration = Duration::from_secs(20 * 60);
 
 #[async_trait]
 impl Artifacts for Docker {
-    async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, Fault> {
+    async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
         let ArtifactSource::Image(reference) = source else {
-            return Err(Fault::refused(FaultKind::Bug, "an artifact that is no image is not for containers"));
+            let fault = Fault::refused(FaultKind::Bug, "an artifact that is no image is not for containers");
+            return Err(NotTaken { fault, is_wrong: true });
         };
-        self.inner.resolve(reference).await
+        self.inner.resolve(reference).await.map_err(|fault| NotTaken { fault, is_wrong: false })
     }
 
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {

@@ -27,6 +27,10 @@ const CHECKS_AT_ONCE: usize = 64;
 
 #[async_trait]
 impl Instances for Docker {
+    async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
+        self.inner.fences.admit(self.inner.layout.state(), scope, fence)
+    }
+
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault> {
         let mut seen: Vec<InstanceSeen> = self.inner.all_of(scope).await?.iter().map(|t| t.seen()).collect();
         seen.sort_by(|a, b| (&a.revision, a.slot).cmp(&(&b.revision, b.slot)));

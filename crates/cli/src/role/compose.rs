@@ -1,6 +1,7 @@
 //! The composition root: which implementation stands behind which port.
 
 use super::crashing::Crashing;
+use super::targets::Targets;
 use super::vault::{self, FileVault};
 use async_trait::async_trait;
 use deployctl_core::ask::{Refused, RefusedKind};
@@ -12,6 +13,7 @@ use deployctl_core::journal::Blobs;
 use deployctl_core::ports::{Artifacts, Clock, NotTaken};
 use deployctl_core::release::{Release, Releases};
 use deployctl_core::time::Millis;
+use deployctl_driver_docker::{Docker, DockerOptions};
 use deployctl_driver_managed::Managed;
 use deployctl_engine::{Engine, Ports};
 use deployctl_node::artifacts::{IngestError, IngestKind};
@@ -47,18 +49,22 @@ pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
     let node = Arc::new(Node::new(options)?);
     let router = Arc::new(ProxyRouter::new(state.into(), binary.into()));
     let releases = Arc::new(KeptReleases { blobs: blobs.clone(), cache: Mutex::default() });
-    let driver = Arc::new(Managed::new(node.clone(), node.clone(), router.clone(), releases));
-    let using = node.clone();
+    let host = std::env::var("DOCKER_HOST").ok();
+    let docker = Docker::new(DockerOptions { state: state.into(), secrets: vault::source(sealed.clone()), host });
+    let artifacts = NodeArtifacts(node.clone());
+    let targets = Arc::new(Targets { node, docker, artifacts });
+    let driver = Arc::new(Managed::new(targets.clone(), targets.clone(), router.clone(), releases));
+    let using = targets.clone();
     let in_use = move || {
-        let node = using.clone();
-        let all = async move { node.artifacts_in_use().await.unwrap_or_default() };
+        let targets = using.clone();
+        let all = async move { targets.artifacts_in_use().await.unwrap_or_default() };
         Box::pin(all) as std::pin::Pin<Box<dyn Future<Output = Vec<Sha256Hex>> + Send>>
     };
     let ports = Ports {
         journal: Arc::new(Crashing(journal)),
         blobs,
         driver,
-        artifacts: Arc::new(NodeArtifacts(node)),
+        artifacts: targets,
         vault: Arc::new(FileVault { key, sealed }),
         clock: Arc::new(WallClock),
         ids: Arc::new(new_id),
@@ -133,7 +139,7 @@ fn ingest(error: IngestError) -> NotTaken {
 }
 
 /// The node's artifact store, off the engine's thread.
-struct NodeArtifacts(Arc<Node>);
+pub(crate) struct NodeArtifacts(Arc<Node>);
 
 impl NodeArtifacts {
     async fn blocking<T: Send + 'static>(
