@@ -1,5 +1,5 @@
 //! A small server for the tests of the command line. What it does stands in `app.conf` in its folder, a `key=value` a
-//! line; without that file it is a good one.
+//! line; without that file it is a good one. Its arguments are the port and, if not 127.0.0.1, the address.
 //!
 //! `print` lines are printed at the start; `exit` ends it with this code then; `exit_after_ms` later; `health` is one of
 //! `ok`, `500`, `hang`, `slow:MS`, `flaky:N` (N times 500, then 200) and `until:FILE` (500 once that is there); `work` is
@@ -18,11 +18,15 @@ fn main() {
     for line in conf.lines().filter_map(|line| line.strip_prefix("print=")) {
         println!("{line}");
     }
+    if std::env::args().nth(1).as_deref() == Some("job") {
+        job(&conf);
+    }
     if let Some(code) = value(&conf, "exit") {
         exit(code.parse().unwrap_or(1));
     }
     let port: u16 = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(0);
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|error| {
+    let host = std::env::args().nth(2).unwrap_or_else(|| "127.0.0.1".into());
+    let listener = TcpListener::bind((host.as_str(), port)).unwrap_or_else(|error| {
         eprintln!("port {port}: {error}");
         exit(1)
     });
@@ -38,6 +42,16 @@ fn main() {
         let conf = conf.clone();
         std::thread::spawn(move || answer(stream, &conf));
     }
+}
+
+/// Notes that it ran in a file of the folder `/data`, and ends, after as long as `job_ms` says, as `job` says.
+fn job(conf: &str) -> ! {
+    let id = std::env::var("DEPLOYCTL_JOB_ID").unwrap_or_default();
+    let noted = std::fs::OpenOptions::new().create(true).append(true).open("/data/jobs");
+    let _ = noted.and_then(|mut file| writeln!(file, "{id}"));
+    println!("migrating");
+    std::thread::sleep(Duration::from_millis(value(conf, "job_ms").and_then(|ms| ms.parse().ok()).unwrap_or(0)));
+    exit(value(conf, "job").and_then(|code| code.parse().ok()).unwrap_or(0))
 }
 
 fn value<'a>(conf: &'a str, key: &str) -> Option<&'a str> {
@@ -60,6 +74,7 @@ fn answer(mut stream: TcpStream, conf: &str) -> std::io::Result<()> {
         ("/", "healthz") => (health(value(conf, "health").unwrap_or("ok")), String::new()),
         ("/", "work") => (value(conf, "work").and_then(|s| s.parse().ok()).unwrap_or(200), String::new()),
         ("/env/", name) => (200, env(name)),
+        ("/secret/", name) => (200, std::fs::read_to_string(format!("/run/secrets/{name}")).unwrap_or_default()),
         ("/slow/", ms) => {
             std::thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0)));
             (200, env("DEPLOYCTL_VERSION"))

@@ -3,6 +3,7 @@
 mod it {
     mod checks;
     mod deploy;
+    mod docker;
     mod http;
     mod jobs;
     mod looking;

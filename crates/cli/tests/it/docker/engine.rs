@@ -1,0 +1,153 @@
+//! A real Docker Engine for these tests alone, on a socket and a network of its own; images from the test server.
+
+use crate::it::world::{kill, poll};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// The engine of this test program. Who only uses it shares it; who restarts it has it alone.
+pub(crate) struct Engine {
+    folder: PathBuf,
+    /// Ends the engine, and removes its folder, when the test program is gone.
+    _watchman: Child,
+    process: Mutex<Option<Child>>,
+}
+
+static ENGINE: OnceLock<Option<RwLock<Engine>>> = OnceLock::new();
+
+/// The engine, shared; none, with a word about it, where there is no `dockerd`.
+pub(crate) fn shared() -> Option<RwLockReadGuard<'static, Engine>> {
+    engine().map(|engine| engine.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// The engine, alone.
+pub(crate) fn alone() -> Option<RwLockWriteGuard<'static, Engine>> {
+    engine().map(|engine| engine.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+fn engine() -> Option<&'static RwLock<Engine>> {
+    let engine = ENGINE.get_or_init(|| match lacking() {
+        None => Some(RwLock::new(Engine::start())),
+        Some(what) => {
+            assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "the tests with a real Docker Engine need {what}");
+            None
+        }
+    });
+    if engine.is_none() {
+        eprintln!("skipped: it needs root, dockerd and docker");
+    }
+    engine.as_ref()
+}
+
+fn lacking() -> Option<&'static str> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let has = |name: &str| path.split(':').any(|folder| Path::new(folder).join(name).is_file());
+    match () {
+        () if !rustix::process::geteuid().is_root() => Some("root"),
+        () if !has("dockerd") => Some("dockerd"),
+        () if !has("docker") => Some("docker"),
+        () => None,
+    }
+}
+
+impl Engine {
+    fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("deployctl-docker-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let script = "cat >/dev/null; cd /; pid=$(cat \"$0/pid\"); kill $pid; i=0; \
+                      while kill -0 $pid 2>/dev/null && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; rm -rf \"$0\"";
+        let mut watchman = Command::new("setsid");
+        watchman.args(["sh", "-c", script]).arg(&folder);
+        let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let engine = Self { folder, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        engine.up();
+        engine
+    }
+
+    pub(crate) fn socket(&self) -> String {
+        format!("unix://{}", self.folder.join("s").display())
+    }
+
+    /// Starts it, and waits until it answers.
+    pub(crate) fn up(&self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log")).expect("a log");
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        let mut command = Command::new("dockerd");
+        command.env("PATH", path).arg("--data-root").arg(self.folder.join("data"));
+        command.arg("--exec-root").arg(self.folder.join("exec")).arg("-p").arg(self.folder.join("pid"));
+        command.args(["-H", &self.socket(), "--bip", "10.98.0.1/24"]).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        let _ = std::fs::remove_file(self.folder.join("pid"));
+        *self.process.lock().unwrap() = Some(command.spawn().expect("dockerd"));
+        poll("the Docker Engine", || self.try_docker(&["version"]).then_some(()));
+    }
+
+    /// Kills it, without a chance to tidy up.
+    pub(crate) fn crash(&self) {
+        let mut process = self.process.lock().unwrap();
+        let mut process = process.take().expect("it runs");
+        kill(process.id(), rustix::process::Signal::KILL);
+        process.wait().expect("its end");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["-H", &self.socket()]).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn try_docker(&self, args: &[&str]) -> bool {
+        self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    /// What a command of Docker's own client prints.
+    #[track_caller]
+    pub(crate) fn docker(&self, args: &[&str]) -> String {
+        let done = self.command(args).output().expect("docker");
+        assert!(done.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim().to_owned()
+    }
+
+    /// The names of the containers of an app, running or not.
+    pub(crate) fn containers(&self, app: &str) -> Vec<String> {
+        let scope = format!("label=io.deployctl.scope=p/dev/default/{app}");
+        let all = self.docker(&["ps", "-a", "--filter", &scope, "--format", "{{.Names}}"]);
+        all.lines().map(str::to_owned).collect()
+    }
+
+    /// Makes the image `name` of the test server, with this `app.conf` and these other instructions.
+    pub(crate) fn image(&self, name: &str, conf: &str, changes: &[&str]) {
+        let mut args = vec!["import", "--change", "WORKDIR /", "--change", "CMD [\"/app\", \"8080\", \"0.0.0.0\"]"];
+        args.extend(changes.iter().flat_map(|change| ["--change", change]));
+        args.extend(["-", name]);
+        let mut import = self.command(&args);
+        let mut import = import.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("docker");
+        import.stdin.take().expect("a pipe").write_all(&tar(conf)).expect("the archive is taken");
+        assert!(import.wait().expect("its end").success(), "no image {name}");
+    }
+}
+
+/// The test server with the libraries that it needs, as an archive.
+fn tar(conf: &str) -> Vec<u8> {
+    static PLACE: Mutex<()> = Mutex::new(());
+    let _one = PLACE.lock().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
+    let app = env!("CARGO_BIN_EXE_deployctl-testapp");
+    let libraries = Command::new("ldd").arg(app).output().expect("ldd");
+    let text = String::from_utf8_lossy(&libraries.stdout).into_owned();
+    let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths {
+        let to = folder.path().join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
+        std::fs::copy(path, to).expect("a library");
+    }
+    std::fs::copy(app, folder.path().join("app")).expect("the server");
+    std::fs::write(folder.path().join("app.conf"), conf).expect("a file");
+    std::fs::create_dir_all(folder.path().join("etc")).expect("a folder");
+    std::fs::write(folder.path().join("etc/passwd"), "root:x:0:0::/:/app\nnobody:x:65534:65534::/:/app\n")
+        .expect("a file");
+    let mut pack = Command::new("tar");
+    pack.args(["-c", "--owner=0", "--group=0", "-C"]).arg(folder.path()).arg(".");
+    pack.output().expect("tar").stdout
+}
