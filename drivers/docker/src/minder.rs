@@ -88,7 +88,10 @@ fn settle(tracked: Arc<Tracked>) {
 }
 
 async fn condemn_if_fatal(node: &Arc<Inner>, tracked: &Arc<Tracked>) {
-    let fatal = tracked.view().fatal_exit().filter(|_| tracked.view().failure.is_none());
+    let fatal = {
+        let view = tracked.view();
+        view.fatal_exit().filter(|_| view.failure.is_none())
+    };
     if let Some(reason) = fatal {
         let lines = last_lines(node, &tracked.container).await;
         tracked.condemn(reason, lines);
@@ -117,7 +120,7 @@ async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
         Err(Trouble::Away(_)) => false,
         Err(Trouble::Said { message, status }) => {
             look(node, tracked).await;
-            let (exit, text) = (tracked.view().look.exit, tracked.view().look.error.clone());
+            let Look { exit, error: text, .. } = tracked.view().look.clone();
             let reason = if text.is_empty() { message } else { text };
             // What was asked for cannot be: a missing program, network, folder. All else may pass.
             if NO_PROGRAM.contains(&exit) || matches!(status, 400 | 404) {

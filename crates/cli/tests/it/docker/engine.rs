@@ -55,12 +55,14 @@ impl Engine {
     fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("deployctl-docker-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let script = "cat >/dev/null; cd /; pid=$(cat \"$0/pid\"); kill $pid; i=0; \
-                      while kill -0 $pid 2>/dev/null && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; rm -rf \"$0\"";
+        // The engine first, so that it ends its containers.
+        let script = "cat >/dev/null; cd /; for name in pid containerd.pid; do pid=$(cat \"$0/$name\"); kill $pid; i=0; \
+                      while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; rm -rf \"$0\"";
         let mut watchman = Command::new("setsid");
         watchman.args(["sh", "-c", script]).arg(&folder);
         let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let engine = Self { folder, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        engine.containerd();
         engine.up();
         engine
     }
@@ -69,14 +71,25 @@ impl Engine {
         format!("unix://{}", self.folder.join("s").display())
     }
 
+    /// What runs the containers, beside the engine as on every real machine: it outlives the engine's crashes.
+    fn containerd(&self) {
+        let log = std::fs::File::create(self.folder.join("containerd.log")).expect("a log");
+        let mut command = daemon("containerd");
+        command.arg("--address").arg(self.folder.join("c")).arg("--root").arg(self.folder.join("containerd"));
+        command.arg("--state").arg(self.folder.join("containerd-state"));
+        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        let pid = command.spawn().expect("containerd").id();
+        std::fs::write(self.folder.join("containerd.pid"), pid.to_string()).expect("a file");
+        poll("containerd", || std::os::unix::net::UnixStream::connect(self.folder.join("c")).ok());
+    }
+
     /// Starts it, and waits until it answers.
     pub(crate) fn up(&self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let mut command = Command::new("dockerd");
-        command.env("PATH", path).arg("--data-root").arg(self.folder.join("data"));
+        let mut command = daemon("dockerd");
+        command.arg("--containerd").arg(self.folder.join("c")).arg("--data-root").arg(self.folder.join("data"));
         command.arg("--exec-root").arg(self.folder.join("exec")).arg("-p").arg(self.folder.join("pid"));
-        command.args(["-H", &self.socket(), "--bip", "10.98.0.1/24"]).stdin(Stdio::null());
+        command.args(["-H", &self.socket(), "--bip", "10.98.0.1/24"]);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let _ = std::fs::remove_file(self.folder.join("pid"));
         *self.process.lock().unwrap() = Some(command.spawn().expect("dockerd"));
@@ -126,6 +139,13 @@ impl Engine {
         import.stdin.take().expect("a pipe").write_all(&tar(conf)).expect("the archive is taken");
         assert!(import.wait().expect("its end").success(), "no image {name}");
     }
+}
+
+fn daemon(name: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let mut command = Command::new("env");
+    command.arg(name).env("PATH", path).stdin(Stdio::null());
+    command
 }
 
 /// The test server with the libraries that it needs, as an archive.
