@@ -2,6 +2,7 @@
 
 mod it {
     mod checks;
+    mod contract;
     mod deploy;
     mod http;
     mod jobs;
