@@ -2,6 +2,7 @@
 
 mod it {
     mod checks;
+    mod contract;
     mod deploy;
     mod docker;
     mod http;

@@ -60,8 +60,7 @@ impl Instances for Node {
     }
 
     async fn start(&self, spec: &InstanceSpec, fence: Fence) -> Result<(), Fault> {
-        let gate = self.inner.gate(spec.id.as_str());
-        let _gate = gate.lock().await;
+        let gate = self.inner.gate(spec.id.as_str()).lock_owned().await;
         if let Some(known) = self.inner.get(&spec.id) {
             match known.view().state() {
                 InstanceState::Gone => {}
@@ -73,13 +72,12 @@ impl Instances for Node {
             }
         }
         let (inner, wanted) = (Arc::clone(&self.inner), spec.clone());
-        // Owned by the task: a caller that goes away leaves nothing half done.
-        let started = tokio::task::spawn_blocking(move || inner.start_run(&wanted, fence));
-        let (run, folder, child) = started.await.map_err(|e| bug(&e))??;
-        let shim = Shim::started(child).map_err(|e| trouble("the new shim cannot be watched in", folder.path(), &e))?;
-        let tracked = self.inner.make(spec.id.clone(), run, folder);
-        self.inner.mind(tracked, Some(shim));
-        Ok(())
+        // Owned by the task, gate and all: a caller that goes away leaves nothing half done, nor done beside the next call.
+        let starting = tokio::spawn(async move {
+            let _gate = gate;
+            inner.start_and_mind(wanted, fence).await
+        });
+        starting.await.map_err(|e| bug(&e))?
     }
 
     async fn stop(&self, scope: &Scope, id: &InstanceId, grace: Span, fence: Fence) -> Result<(), Fault> {
@@ -99,19 +97,23 @@ impl Instances for Node {
 
     async fn forget(&self, scope: &Scope, id: &InstanceId, fence: Fence) -> Result<(), Fault> {
         self.inner.fences.admit(self.inner.layout.state(), scope, fence)?;
-        let gate = self.inner.gate(id.as_str());
-        let _gate = gate.lock().await;
+        let gate = self.inner.gate(id.as_str()).lock_owned().await;
         let Some(tracked) = self.inner.get(id) else { return Ok(()) };
         if !tracked.view().gone {
             return Err(conflict(format!("{id} is not gone yet, so what it left cannot be removed")));
         }
-        let folder = tracked.folder.clone();
-        let removed = tokio::task::spawn_blocking(move || remove(&folder)).await.map_err(|e| bug(&e))?;
-        removed
-            .map_err(|e| trouble("what is left of an instance cannot be removed from", tracked.folder.path(), &e))?;
-        self.inner.drop_entry(id);
-        self.inner.reserve.fill();
-        Ok(())
+        let inner = Arc::clone(&self.inner);
+        // Owned by the task, as at a start.
+        let removing = tokio::task::spawn_blocking(move || {
+            let _gate = gate;
+            let folder = &tracked.folder;
+            let cannot = |e| trouble("what is left of an instance cannot be removed from", folder.path(), &e);
+            remove(folder).map_err(cannot)?;
+            inner.drop_entry(&tracked.id);
+            inner.reserve.fill();
+            Ok(())
+        });
+        removing.await.map_err(|e| bug(&e))?
     }
 
     async fn changed(&self, scope: &Scope) {
@@ -139,6 +141,16 @@ impl Instances for Node {
 }
 
 impl Inner {
+    async fn start_and_mind(self: Arc<Self>, wanted: InstanceSpec, fence: Fence) -> Result<(), Fault> {
+        let (inner, id) = (Arc::clone(&self), wanted.id.clone());
+        let started = tokio::task::spawn_blocking(move || inner.start_run(&wanted, fence));
+        let (run, folder, child) = started.await.map_err(|e| bug(&e))??;
+        let shim = Shim::started(child).map_err(|e| trouble("the new shim cannot be watched in", folder.path(), &e))?;
+        let tracked = self.make(id, run, folder);
+        self.mind(tracked, Some(shim));
+        Ok(())
+    }
+
     /// Writes the record and starts the shim; the blocking part of a start.
     fn start_run(&self, wanted: &InstanceSpec, fence: Fence) -> Result<(RunSpec, RunFolder, Child), Fault> {
         self.fences.admit(self.layout.state(), &wanted.scope, fence)?;

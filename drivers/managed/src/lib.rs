@@ -33,7 +33,7 @@ pub struct Managed {
     router: Arc<dyn Router>,
     releases: Arc<dyn Releases>,
     /// One reader and writer of the route table at a time.
-    publishing: Mutex<()>,
+    publishing: Arc<Mutex<()>>,
     watch: Watch,
 }
 
@@ -45,7 +45,7 @@ impl Managed {
         router: Arc<dyn Router>,
         releases: Arc<dyn Releases>,
     ) -> Self {
-        Self { instances, jobs, router, releases, publishing: Mutex::new(()), watch: Watch::default() }
+        Self { instances, jobs, router, releases, publishing: Arc::default(), watch: Watch::default() }
     }
 
     async fn service(&self, scope: &Scope) -> Result<Option<Service>, Fault> {

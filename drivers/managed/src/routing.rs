@@ -5,12 +5,13 @@ use deployctl_core::config::{AppConfig, Check, Listen};
 use deployctl_core::desired::{Desired, FULL, Share, Waypoint};
 use deployctl_core::driver::Way;
 use deployctl_core::fault::{Fault, FaultKind};
-use deployctl_core::id::{InstanceId, Revision, Scope, Sha256Hex};
+use deployctl_core::id::{Fence, InstanceId, Revision, Scope, Sha256Hex};
 use deployctl_core::ops;
 use deployctl_core::release::Release;
-use deployctl_core::route::{Listener, Mode, ProxyCheck, RouteTable, Service, Side};
+use deployctl_core::route::{Listener, Mode, ProxyCheck, RouteTable, Router, Service, Side};
 use deployctl_core::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Direct addresses are chosen from here: below the usual ephemeral range, apart from the instances' ports.
 const DIRECT_PORTS: std::ops::Range<u16> = 12_000..20_000;
@@ -68,29 +69,20 @@ impl Managed {
         if seen == wanted.as_ref() && self.is_acknowledged().await? {
             return Ok(false);
         }
-        let _one = self.publishing.lock().await;
+        let one = Arc::clone(&self.publishing).lock_owned().await;
         let before = self.router.table().await?;
-        let mut lost = BTreeSet::new();
-        loop {
-            let mut table = before.clone();
-            table.services.retain(|service| service.scope != *scope);
-            let mut chosen = None;
-            if let Some(service) = wanted.clone() {
-                chosen = add_listeners(&mut table, scope, &service, &lost)?;
-                table.services.push(service);
-            }
-            drop_unused_listeners(&mut table);
-            table.generation += 1;
-            table.fence = table.fence.max(way.fence);
-            match (self.router.publish(table).await, chosen) {
-                (Ok(()), _) => return Ok(true),
-                // Free when it was chosen, taken a moment later: any other is as good.
-                (Err(fault), Some(chosen)) if fault.kind == FaultKind::Conflict && fault.message.contains(&chosen) => {
-                    lost.insert(chosen);
-                }
-                (Err(fault), _) => return Err(fault),
-            }
-        }
+        // The table has one fence for all scopes, so it cannot tell who was replaced in this one. Asked after the table was
+        // read: if somebody newer comes and publishes from here on, the generation is not the next one any more.
+        self.instances.admit(scope, way.fence).await?;
+        let change = RouteChange { scope: scope.clone(), wanted, fence: way.fence };
+        let router = Arc::clone(&self.router);
+        // Owned by the task, lock and all: a caller that goes away leaves no publication that the next one would run into.
+        let publishing = tokio::spawn(async move {
+            let _one = one;
+            change.publish(router.as_ref(), &before).await
+        });
+        let died = |e| Fault::refused(FaultKind::Bug, format!("the task that publishes routes died: {e}"));
+        publishing.await.map_err(died)?.map(|()| true)
     }
 
     /// Refuses a release whose addresses somebody else has, before anything is changed.
@@ -110,6 +102,39 @@ impl Managed {
     async fn is_acknowledged(&self) -> Result<bool, Fault> {
         let traffic = self.router.traffic().await?;
         Ok(traffic.generation == Some(self.router.table().await?.generation))
+    }
+}
+
+/// What becomes of the routes of one scope.
+struct RouteChange {
+    scope: Scope,
+    wanted: Option<Service>,
+    fence: Fence,
+}
+
+impl RouteChange {
+    async fn publish(&self, router: &dyn Router, before: &RouteTable) -> Result<(), Fault> {
+        let mut lost = BTreeSet::new();
+        loop {
+            let mut table = before.clone();
+            table.services.retain(|service| service.scope != self.scope);
+            let mut chosen = None;
+            if let Some(service) = self.wanted.clone() {
+                chosen = add_listeners(&mut table, &self.scope, &service, &lost)?;
+                table.services.push(service);
+            }
+            drop_unused_listeners(&mut table);
+            table.generation += 1;
+            table.fence = table.fence.max(self.fence);
+            match (router.publish(table).await, chosen) {
+                (Ok(()), _) => return Ok(()),
+                // Free when it was chosen, taken a moment later: any other is as good.
+                (Err(fault), Some(chosen)) if fault.kind == FaultKind::Conflict && fault.message.contains(&chosen) => {
+                    lost.insert(chosen);
+                }
+                (Err(fault), _) => return Err(fault),
+            }
+        }
     }
 }
 

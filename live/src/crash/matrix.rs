@@ -129,7 +129,7 @@ pub fn run(options: &Options) -> Result<Report, String> {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if options.verbose || matches!(became, Became::Wrong(..)) {
             eprintln!("{done}/{} {} {}: {became:?}", cases.len(), recorded[*flow].flow.name, what.words());
-        } else if done % 100 == 0 {
+        } else if done.is_multiple_of(100) {
             eprintln!("{done} of {} cases", cases.len());
         }
         became

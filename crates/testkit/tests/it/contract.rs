@@ -158,7 +158,7 @@ async fn each_broken_rule_is_noticed() {
         KeepsInstances the_way_down_leaves_nothing "just what is asked for runs, once"
         TrustsMemory what_was_taken_away_is_made_good "converging again and again ends at"
         RunsJobsAgain a_job_begins_once "a job begins once per id; seen: 2"
-        ForgetsJobs a_job_whose_caller_goes_away_begins_once "a job begins once per id; seen: 2"
+        ForgetsJobs a_job_begins_once "a job begins once per id; seen: 2"
         BeginsKilledJobs a_job_that_was_killed_before_never_begins "a job that was killed has failed, for good"
         KillsHalf a_killed_job_is_gone_with_all_it_started "nothing is left of a job that was killed; seen: 1"
         PraisesJobs a_job_that_fails_says_how "a job that fails has failed; seen: Succeeded"

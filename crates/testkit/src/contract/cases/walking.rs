@@ -1,7 +1,7 @@
 //! Converging.
 
 use crate::contract::bench::{Bench, Character::Good};
-use crate::contract::trial::{PATIENCE, Trial, Verdict, broken, cut_off, ensure, lives};
+use crate::contract::trial::{Broken, PATIENCE, Trial, Verdict, broken, cut_off, ensure, lives};
 use deployctl_core::desired::{FULL, Share, Waypoint};
 use deployctl_core::driver::Observed;
 use deployctl_core::id::InstanceId;
@@ -51,23 +51,30 @@ pub async fn converge_twice_is_converge_once(bench: &dyn Bench) -> Verdict {
     Ok(())
 }
 
-/// Whoever converges may vanish at any moment: the next one comes to the same end, and nothing is doubled or orphaned. Here
-/// it vanishes at its first, second, third... wake on the way from one release to another.
+/// Whoever converges may go away at any moment, as at a timeout: what was begun is not left half done, the next call comes to
+/// the same end, nothing is doubled or orphaned, and a new driver finds it so. Here the caller goes away at its first,
+/// second, third... wake on the way from one release to another.
 pub async fn interrupted_anywhere_it_ends_the_same(bench: &dyn Bench) -> Verdict {
     let mut trial = Trial::new(bench);
     let there = [trial.waypoint(&[(Good(1), 2, FULL)]), trial.waypoint(&[(Good(2), 2, FULL)])];
     for cut in 1..=CUTS_MAX {
         let to = &there[cut % 2];
         let was_cut = interrupted(&trial, to, cut).await?;
-        trial.next_owner();
-        let at = |why| format!("interrupted at wake {cut}: {why}");
-        trial.reach(to).await.map_err(|why| crate::contract::Broken(at(why.0)))?;
-        trial.nothing_else_runs(to).await.map_err(|why| crate::contract::Broken(at(why.0)))?;
+        goes_on(&mut trial, to).await.map_err(|Broken(why)| Broken(format!("interrupted at wake {cut}: {why}")))?;
         if !was_cut {
             break;
         }
     }
     Ok(())
+}
+
+async fn goes_on(trial: &mut Trial<'_>, to: &Waypoint) -> Verdict {
+    let before = lives(&trial.reach(to).await?);
+    trial.nothing_else_runs(to).await?;
+    trial.next_owner();
+    let after = lives(&trial.reach(to).await?);
+    ensure(before == after, "a new driver finds what the one before did", (before, after))?;
+    trial.nothing_else_runs(to).await
 }
 
 /// Walks on until so many wakes have passed; false if it arrived before.
