@@ -15,6 +15,7 @@
 mod arrivals;
 pub mod bench;
 pub mod crash;
+pub mod dockerd;
 mod held;
 mod histogram;
 mod http1;

@@ -1,6 +1,6 @@
 //! A sample of the proof that no request is lost; `cargo xtask lost` is the whole of it.
 
-use deployctl_live::lost::{self, Options};
+use deployctl_live::lost::{self, On, Options};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -26,6 +26,7 @@ fn nothing_is_lost_while_versions_engines_and_proxies_come_and_go() {
     let prepared = Command::new(example.join("prepare")).output().unwrap();
     assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
     let options = Options {
+        on: On::Processes,
         binary,
         example,
         deployments: 12,
