@@ -102,7 +102,8 @@ impl Dockerd {
             let body = if body.is_null() { String::new() } else { body.to_string() };
             let length = body.len();
             // An answer in one piece, and the connection's end after it: HTTP/1.0.
-            let head = format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}");
+            let head =
+                format!("{method} {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {length}");
             stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
@@ -153,7 +154,9 @@ fn libraries(files: &[(PathBuf, &str)]) -> Result<BTreeSet<String>, String> {
     for (file, _) in files {
         let told = Command::new("ldd").arg(file).output().map_err(|e| format!("ldd: {e}"))?;
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        all.extend(told.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned));
+        all.extend(
+            told.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned),
+        );
     }
     Ok(all)
 }

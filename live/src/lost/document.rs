@@ -1,7 +1,7 @@
 //! What the proof found, as a table and as a page.
 
 use super::{Action, Findings, On, Options, Overhead, Rival};
-use crate::{Kind, KindReport, machine};
+use crate::{Kind, KindReport, Loss, Report, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -116,20 +116,45 @@ fn beside(text: &mut String, rivals: &[Rival]) {
     text.push_str(
         "The same containers deployed otherwise, to and fro between the two good versions, each for itself and with a load\n\
          of its own (243 requests a second by HTTP/1.1, slow answers and streams in flight):\n\n\
-         | | deployments | median s | sent | lost | no connection |\n|---|--:|--:|--:|--:|--:|\n",
+         | | deployments | median s | sent | lost | no connection | how |\n|---|--:|--:|--:|--:|--:|---|\n",
     );
     for Rival { name, took, report } in rivals {
         let _ = writeln!(
             text,
-            "| {name} | {} | {:.1} | {} | {} | {} |",
+            "| {name} | {} | {:.1} | {} | {} | {} | {} |",
             took.len(),
             median(took),
             report.sent,
             report.lost,
-            report.unconnected
+            report.unconnected,
+            ways(report)
         );
     }
     text.push('\n');
+}
+
+/// How requests were lost, the most frequent way first.
+fn ways(report: &Report) -> String {
+    let mut ways: BTreeMap<Loss, u64> = BTreeMap::new();
+    for (way, count) in report.kinds.values().flat_map(|kind| &kind.lost) {
+        *ways.entry(*way).or_default() += count;
+    }
+    let mut ways: Vec<_> = ways.into_iter().collect();
+    ways.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told = ways.iter().map(|(way, count)| {
+        let what = match way {
+            Loss::Unconnected => "no connection",
+            Loss::Unsent => "broken off while it was sent",
+            Loss::NoAnswer => "closed without an answer",
+            Loss::Truncated => "an answer that broke off",
+            Loss::Malformed => "no proper answer",
+            Loss::GatewayStatus => "502, 503 or 504",
+            Loss::Timeout => "no answer in time",
+            Loss::NoClose => "a WebSocket without its close",
+        };
+        format!("{what}: {count}")
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn own_time(text: &mut String, overhead: &Overhead) {

@@ -12,6 +12,9 @@ const GOOD: [&str; 2] = ["v1.0.0", "v1.1.0"];
 /// A container is healthy by then.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// What is in flight has so long to be answered.
+const DRAIN: Duration = Duration::from_secs(30);
+
 /// What clients saw of somebody else's deployments.
 #[derive(Debug)]
 pub struct Rival {
@@ -34,7 +37,8 @@ pub struct Overhead {
 
 /// Deploys `count` times by each of the others, under load.
 pub(super) fn run(containers: &Containers, stage: &Stage, count: u32) -> Result<Vec<Rival>, String> {
-    let mut all = vec![one_after_another(containers, stage, count)?];
+    let mut all =
+        vec![one_after_another(containers, stage, count, false)?, one_after_another(containers, stage, count, true)?];
     match containers.engine.docker(&["compose", "version"]) {
         Ok(_) => all.push(compose_up(containers, stage, count)?),
         Err(why) => eprintln!("`docker compose up -d` is left out: {why}"),
@@ -75,8 +79,9 @@ fn compose_up(containers: &Containers, stage: &Stage, count: u32) -> Result<Riva
     Ok(Rival { name: "`docker compose up -d`", took, report: running.finish() })
 }
 
-/// Boot, health, switch, stop: a container beside the old one, nginx reloaded once it is healthy, the old one stopped.
-fn one_after_another(containers: &Containers, stage: &Stage, count: u32) -> Result<Rival, String> {
+/// Boot, health, switch, stop: a container beside the old one, nginx reloaded once it is healthy, the old one stopped
+/// once the new one is served; `drains` if that waits for what is in flight.
+fn one_after_another(containers: &Containers, stage: &Stage, count: u32, drains: bool) -> Result<Rival, String> {
     let port = free_port()?;
     let mut current = boot(containers, GOOD[0])?;
     stage.write("beside/nginx.conf", &nginx_conf(&stage.project(), port, &current.1))?;
@@ -86,8 +91,14 @@ fn one_after_another(containers: &Containers, stage: &Stage, count: u32) -> Resu
     let running = load(port)?.start();
     let took = timed(count, |version| {
         let next = boot(containers, version)?;
+        let workers = children(nginx.id());
         stage.write("beside/nginx.conf", &nginx_conf(&stage.project(), port, &next.1))?;
         must(Command::new("nginx").arg("-c").arg(&conf).args(["-s", "reload"]), "nginx -s reload")?;
+        switched(port, version)?;
+        let end = Instant::now() + DRAIN;
+        while drains && Instant::now() < end && children(nginx.id()).iter().any(|pid| workers.contains(pid)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         containers.engine.docker(&["stop", "-t", "10", &current.0])?;
         containers.engine.docker(&["rm", &current.0])?;
         current = next;
@@ -96,7 +107,11 @@ fn one_after_another(containers: &Containers, stage: &Stage, count: u32) -> Resu
     let report = running.finish();
     crate::stage::kill(nginx.id());
     let _ = nginx.wait();
-    Ok(Rival { name: "boot, health, switch (nginx reloaded), stop", took: took?, report })
+    let name = match drains {
+        false => "boot, health, switch (nginx reloaded), stop",
+        true => "boot, health, switch (nginx reloaded), drain, stop",
+    };
+    Ok(Rival { name, took: took?, report })
 }
 
 /// A container of a version that is healthy, and its address.
@@ -109,6 +124,11 @@ fn boot(containers: &Containers, version: &str) -> Result<(String, String), Stri
     Ok((id, address))
 }
 
+fn children(pid: u32) -> Vec<u32> {
+    let all = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    all.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 fn answers(address: &str) -> Result<(), String> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -118,6 +138,18 @@ fn answers(address: &str) -> Result<(), String> {
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
+}
+
+/// A reload is asked for, and done a moment later.
+fn switched(port: u16, version: &str) -> Result<(), String> {
+    let end = Instant::now() + PATIENCE;
+    while get(&format!("127.0.0.1:{port}"), "shop.localhost", "/version").as_deref() != Ok(version) {
+        if Instant::now() > end {
+            return Err(format!("nginx does not serve {version}"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn timed(count: u32, mut deploy: impl FnMut(&str) -> Result<(), String>) -> Result<Vec<Duration>, String> {
