@@ -44,7 +44,7 @@ fn engine() -> Option<&'static RwLock<Engine>> {
         }
     });
     if engine.is_none() {
-        eprintln!("skipped: it needs root, dockerd and docker");
+        eprintln!("skipped: it needs root, dockerd, containerd and docker");
     }
     engine.as_ref()
 }
@@ -55,6 +55,7 @@ fn lacking() -> Option<&'static str> {
     match () {
         () if !rustix::process::geteuid().is_root() => Some("root"),
         () if !has("dockerd") => Some("dockerd"),
+        () if !has("containerd") => Some("containerd"),
         () if !has("docker") => Some("docker"),
         () => None,
     }
