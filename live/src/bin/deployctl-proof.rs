@@ -107,6 +107,7 @@ fn prove(args: Lost, on: lost::On) -> Result<bool, String> {
     let part = |all: u32| (u64::from(all) * u64::from(deployments)).div_ceil(u64::from(args.deployments.max(1))) as u32;
     let options = lost::Options {
         on,
+        beside: deployments,
         deployments,
         seed: args.seed,
         rate: args.rate,

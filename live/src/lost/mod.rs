@@ -42,6 +42,8 @@ pub struct Options {
     pub deployments: u32,
     /// What the choice of deployments depends on.
     pub seed: u64,
+    /// With containers: how many deployments others do beside it; 0 for none, and no comparison of times.
+    pub beside: u32,
     /// Requests a second, in all.
     pub rate: u32,
     /// How often the engine is killed meanwhile.
@@ -163,9 +165,9 @@ pub fn run(options: &Options) -> Result<Findings, String> {
     let reports: Vec<(String, Report)> = loads.into_iter().map(|(name, load)| (name, load.finish())).collect();
     let (kills, upgrades) = troubled?;
     let (mut rivals, mut overhead) = (Vec::new(), None);
-    if let Some(containers) = &containers {
-        overhead = Some(rivals::overhead(containers, &proof.stage, options.deployments.div_ceil(20))?);
-        rivals = rivals::run(containers, &proof.stage, options.deployments)?;
+    if let Some(containers) = containers.as_ref().filter(|_| options.beside > 0) {
+        overhead = Some(rivals::overhead(containers, &proof.stage, options.beside.div_ceil(20))?);
+        rivals = rivals::run(containers, &proof.stage, options.beside)?;
     }
     let steps = proof.steps.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     Ok(Findings { steps, reports, kills, upgrades, took, rivals, overhead })
