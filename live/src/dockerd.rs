@@ -13,29 +13,34 @@ use std::time::{Duration, Instant};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// It answers by then, and it has ended its containers by then.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Networks are made from here, apart from what engines use by themselves.
-const POOL: &str = "base=10.97.0.0/16,size=24";
 
-/// An engine that runs. Dropping it ends its containers and itself, and removes its folder.
+/// An engine that runs. Dropping it ends its containers and itself, and removes its folder and its bridge.
+///
+/// It shares nothing with another engine on the machine: not the bridge, whose usual name every engine claims for itself, and no
+/// packet filter, whose rules every engine writes anew. So its containers reach this machine and each other, and nothing else.
 pub struct Dockerd {
+    // In the order in which they go.
     folder: tempfile::TempDir,
     engine: Child,
+    bridge: Bridge,
 }
 
 impl Dockerd {
-    /// Starts one. Needs root, and Docker's `dockerd` and `docker`.
+    /// Starts one. Needs root, `ip`, and Docker's `dockerd` and `docker`.
     pub fn start() -> Result<Self, String> {
+        let bridge = Bridge::make()?;
         let folder = tempfile::Builder::new().prefix("deployctl-dockerd-").tempdir().map_err(|e| e.to_string())?;
         let at = |name: &str| folder.path().join(name);
         let log = std::fs::File::create(at("log")).map_err(|e| e.to_string())?;
         let mut command = Command::new("dockerd");
         command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec")).arg("-p").arg(at("pid"));
         command.args(["-H", &format!("unix://{}", at("s").display())]);
-        command.args(["--bip", "10.97.255.1/24", "--default-address-pool", POOL]);
+        command.args(["--bridge", &bridge.name, "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
+        command.args(["--default-address-pool", &format!("base=10.96.{}.0/24,size=28", bridge.number)]);
         command.env("PATH", PATH).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
         let engine = command.spawn().map_err(|e| format!("dockerd cannot be started: {e}"))?;
-        let engine = Self { folder, engine };
+        let engine = Self { folder, engine, bridge };
         let end = Instant::now() + PATIENCE;
         while engine.docker(&["version"]).is_err() {
             if Instant::now() > end {
@@ -53,8 +58,18 @@ impl Dockerd {
         format!("unix://{}", self.socket().display())
     }
 
+    /// The address of this machine as its containers see it.
+    pub fn gateway(&self) -> String {
+        format!("10.97.{}.1", self.bridge.number)
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder.path().join("s")
+    }
+
+    /// Where the files of a volume are.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.folder.path().join("data/volumes").join(name).join("_data")
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -137,6 +152,46 @@ impl Drop for Dockerd {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// A network for containers, with an address range of its own.
+struct Bridge {
+    name: String,
+    number: u8,
+}
+
+impl Bridge {
+    fn make() -> Result<Self, String> {
+        let taken = ip(&["-o", "addr"])?;
+        for number in (1..=254).filter(|number| !taken.contains(&format!("10.97.{number}."))) {
+            let name = format!("dctl{number}");
+            match ip(&["link", "add", &name, "type", "bridge"]) {
+                Ok(_) => {}
+                // Somebody else was faster.
+                Err(why) if why.contains("File exists") => continue,
+                Err(why) => return Err(why),
+            }
+            let bridge = Self { name, number };
+            ip(&["addr", "add", &format!("10.97.{number}.1/24"), "dev", &bridge.name])?;
+            ip(&["link", "set", &bridge.name, "up"])?;
+            return Ok(bridge);
+        }
+        Err("no range of 10.97.0.0/16 is free".into())
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = ip(&["link", "del", &self.name]);
+    }
+}
+
+fn ip(args: &[&str]) -> Result<String, String> {
+    let done = Command::new("ip").args(args).env("PATH", PATH).output().map_err(|e| format!("ip: {e}"))?;
+    match done.status.success() {
+        true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
+        false => Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::dockerd::Dockerd;
 use crate::stage::Stage;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
 
 /// The example's versions.
 pub(super) const VERSIONS: [&str; 3] = ["v1.0.0", "v1.1.0", "v1.2.0"];
@@ -11,44 +12,52 @@ pub(super) const VERSIONS: [&str; 3] = ["v1.0.0", "v1.1.0", "v1.2.0"];
 pub(super) const PORT: u16 = 8080;
 const STORE_PORT: u16 = 7070;
 
-/// An engine with an image `shop:VERSION` for each version, and the store that all of them use.
+/// An engine with an image `shop:VERSION` for each version, and the store that all of them use, a process of this machine.
 pub(super) struct Containers {
     pub(super) engine: Dockerd,
     /// Where the store is.
     pub(super) store: String,
+    process: Child,
+    _folder: TempDir,
 }
 
 impl Containers {
     /// Makes it from the archives of the stage's project, whose specification it replaces.
     pub(super) fn prepare(stage: &mut Stage) -> Result<Self, String> {
         let engine = Dockerd::start()?;
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         for version in VERSIONS {
-            make_image(&engine, stage, version)?;
+            let files = unpack(stage, version, &folder.path().join(version))?;
+            let command = format!("[\"/shop-api\", \"--host\", \"0.0.0.0\", \"--port\", \"{PORT}\"]");
+            engine.image(&format!("shop:{version}"), &files, &command)?;
         }
-        let port = STORE_PORT.to_string();
-        let store = ["/shop-db", "--host", "0.0.0.0", "--port", &port, "--data", "/"];
-        let container = engine.docker(&[&["run", "-d", "--name", "store", "shop:v1.0.0"][..], &store].concat())?;
-        let address = engine.docker(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", &container])?;
-        let store = format!("{address}:{STORE_PORT}");
+        let mut store = Command::new(folder.path().join(VERSIONS[0]).join("shop-db"));
+        store.args(["--host", &engine.gateway(), "--port", &STORE_PORT.to_string()]);
+        store.arg("--data").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = store.spawn().map_err(|e| format!("the store cannot be started: {e}"))?;
+        let store = format!("{}:{STORE_PORT}", engine.gateway());
         stage.write("deployctl.yaml", &specification(&store))?;
         stage.set_var("DOCKER_HOST", engine.host());
-        Ok(Self { engine, store })
+        Ok(Self { engine, store, process, _folder: folder })
     }
 }
 
-/// An image of the version's archive.
-fn make_image(engine: &Dockerd, stage: &Stage, version: &str) -> Result<(), String> {
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let archive = stage.project().join(format!("dist/shop-{version}.tar.gz"));
-    let mut unpack = Command::new("tar");
-    let unpacked = unpack.arg("-xzf").arg(&archive).arg("-C").arg(folder.path()).status();
-    if !unpacked.is_ok_and(|status| status.success()) {
-        return Err(format!("{} cannot be unpacked", archive.display()));
+impl Drop for Containers {
+    fn drop(&mut self) {
+        crate::stage::kill(self.process.id());
+        let _ = self.process.wait();
     }
-    let files = ["shop-api", "shop-db", "release.conf"].map(|name| (folder.path().join(name), name));
-    let files: Vec<(PathBuf, &str)> = files.into();
-    let command = format!("[\"/shop-api\", \"--host\", \"0.0.0.0\", \"--port\", \"{PORT}\"]");
-    engine.image(&format!("shop:{version}"), &files, &command)
+}
+
+/// The files of a version's archive, and where they are in its image.
+fn unpack(stage: &Stage, version: &str, to: &Path) -> Result<Vec<(PathBuf, &'static str)>, String> {
+    let archive = stage.project().join(format!("dist/shop-{version}.tar.gz"));
+    std::fs::create_dir_all(to).map_err(|e| format!("{}: {e}", to.display()))?;
+    let unpacked = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(to).status();
+    match unpacked.is_ok_and(|status| status.success()) {
+        true => Ok(["shop-api", "release.conf"].map(|name| (to.join(name), name)).into()),
+        false => Err(format!("{} cannot be unpacked", archive.display())),
+    }
 }
 
 fn specification(store: &str) -> String {

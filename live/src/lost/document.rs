@@ -1,7 +1,7 @@
 //! What the proof found, as a table and as a page.
 
-use super::{Action, Findings, On, Options, Overhead, Rival};
-use crate::{Kind, KindReport, Loss, Report, machine};
+use super::{Action, Findings, Options, Overhead, Rival};
+use crate::{Kind, KindReport, Loss, On, Report, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;

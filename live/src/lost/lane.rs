@@ -1,6 +1,7 @@
 //! A lane: one environment of the example, in which one deployment follows another.
 
-use super::{On, Proof};
+use super::Proof;
+use crate::On;
 use crate::machine::Random;
 use crate::stage::{Done, Stage, get};
 use std::fmt;

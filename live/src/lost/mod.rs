@@ -12,22 +12,13 @@ pub use lane::{Action, Step};
 pub use rivals::{Overhead, Rival};
 
 use crate::stage::{Stage, free_port};
-use crate::{Held, Load, Rates, Report, Running, Target};
+use crate::{Held, Load, On, Rates, Report, Running, Target};
 use containers::Containers;
 use lane::Lane;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-
-/// What runs the instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum On {
-    /// Processes.
-    Processes,
-    /// Containers, on a Docker Engine of the proof's own; also how others deploy them.
-    Docker,
-}
 
 /// How much is to be proven.
 #[derive(Clone, Debug)]

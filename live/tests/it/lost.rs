@@ -1,6 +1,7 @@
 //! A sample of the proof that no request is lost; `cargo xtask lost` is the whole of it.
 
-use deployctl_live::lost::{self, Findings, On, Options};
+use deployctl_live::On;
+use deployctl_live::lost::{self, Findings, Options};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
