@@ -2,6 +2,7 @@
 
 mod contract;
 mod engine;
+mod trouble;
 
 use crate::it::world::{World, poll, text};
 use engine::Engine;
