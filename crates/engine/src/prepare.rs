@@ -291,7 +291,7 @@ impl Engine {
         let healthy = match (&state.current, &current) {
             (Some(pin), Some(config)) => {
                 let observed = self.ports.driver.observe(scope).await?;
-                observed.ready(&pin.revision) >= config.instances
+                observed.ready(&pin.revision) >= config.instances && observed.drifted(&pin.revision).is_none()
             }
             _ => true,
         };

@@ -80,7 +80,7 @@ impl Instances for Docker {
         let inner = Arc::clone(&self.inner);
         let forget = async move {
             let _gate = gate;
-            inner.remove(&tracked.container).await?;
+            inner.remove(&tracked.container, false).await?;
             tracked.let_go();
             inner.tracked().remove(&tracked.id);
             let _ = layout::remove(&inner.layout.healthy(&tracked.id));
@@ -171,7 +171,8 @@ impl Inner {
             return Arc::clone(known);
         }
         let healthy = self.layout.healthy(&id);
-        let tracked = Tracked::new(id.clone(), container, record, created, healthy, Arc::clone(&self.scopes));
+        let name = self.name(id.as_str()).unwrap_or_default();
+        let tracked = Tracked::new(id.clone(), name, container, record, created, healthy, Arc::clone(&self.scopes));
         let minder = tokio::spawn(minder::mind(Arc::clone(self), Arc::clone(&tracked)));
         tracked.minded_by(minder.abort_handle());
         if let Some(before) = all.insert(id, Arc::clone(&tracked)) {
@@ -218,7 +219,7 @@ impl Inner {
         let look = crate::view::Look::of(&there, record.network());
         let stopping = self.get(id).is_some_and(|known| known.container == container && known.view().stopping);
         if look.is_over() {
-            self.remove(&container).await?;
+            self.remove(&container, false).await?;
             return Ok(false);
         }
         if stopping {
@@ -291,9 +292,10 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes a container with its anonymous volumes; one that is not there is removed already.
-    pub(crate) async fn remove(&self, container: &str) -> Result<(), Fault> {
-        let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
+    /// Removes a container; one that is not there is removed already. Volumes that its image had made for it may hold
+    /// data of an instance, not of a job.
+    pub(crate) async fn remove(&self, container: &str, with_volumes: bool) -> Result<(), Fault> {
+        let options = RemoveContainerOptionsBuilder::new().v(with_volumes).force(true).build();
         let of = container.to_owned();
         let remove =
             self.engine()?.client.call(WORK, |api| async move { api.remove_container(&of, Some(options)).await });
