@@ -52,4 +52,7 @@ fn an_image_is_built_in_a_clean_checkout_of_the_revision_and_only_then() {
     world.ok("rollback --env dev --all");
     assert_eq!(world.now("built"), "v1 healthy 1");
     world.ok("down --env dev --all");
+    engine.docker(&["rmi", "-f", "built:v1"]);
+    let gone = world.run("deploy --env dev --all --version v1").code(2);
+    assert!(gone.last().contains("the artifact of built v1 is not kept any more"), "{}", gone.err);
 }
