@@ -14,10 +14,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// It answers by then, and it has ended its containers by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An engine that runs. Dropping it ends its containers and itself, and removes its folder and its bridge.
-///
-/// It shares nothing with another engine on the machine: not the bridge, whose usual name every engine claims for itself, and no
-/// packet filter, whose rules every engine writes anew. So its containers reach this machine and each other, and nothing else.
+/// An engine that runs. Dropping it ends its containers and itself, and removes its folder and its [`Bridge`].
 pub struct Dockerd {
     // In the order in which they go.
     folder: tempfile::TempDir,
@@ -35,8 +32,7 @@ impl Dockerd {
         let mut command = Command::new("dockerd");
         command.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("exec")).arg("-p").arg(at("pid"));
         command.args(["-H", &format!("unix://{}", at("s").display())]);
-        command.args(["--bridge", &bridge.name, "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
-        command.args(["--default-address-pool", &format!("base=10.96.{}.0/24,size=28", bridge.number)]);
+        command.args(bridge.flags());
         command.env("PATH", PATH).stdin(Stdio::null());
         command.stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
         let engine = command.spawn().map_err(|e| format!("dockerd cannot be started: {e}"))?;
@@ -60,7 +56,7 @@ impl Dockerd {
 
     /// The address of this machine as its containers see it.
     pub fn gateway(&self) -> String {
-        format!("10.97.{}.1", self.bridge.number)
+        self.bridge.gateway()
     }
 
     fn socket(&self) -> PathBuf {
@@ -155,14 +151,37 @@ impl Drop for Dockerd {
     }
 }
 
-/// A network for containers, with an address range of its own.
-struct Bridge {
+/// A network for the containers of one engine, with an address range of its own. Dropping it removes it.
+///
+/// With it an engine shares nothing with another one on the machine: not the bridge, whose usual name every engine claims for
+/// itself, and no packet filter, whose rules every engine writes anew. So its containers reach this machine and each other
+/// (unless somebody else's filter forbids that), and nothing else.
+#[derive(Debug)]
+pub struct Bridge {
     name: String,
     number: u8,
 }
 
 impl Bridge {
-    fn make() -> Result<Self, String> {
+    /// The name of the network's device.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `dockerd` is to be started with.
+    pub fn flags(&self) -> Vec<String> {
+        let pool = format!("base=10.96.{}.0/24,size=28", self.number);
+        let flags = ["--bridge", &self.name, "--iptables=false", "--ip6tables=false", "--ip-masq=false"];
+        flags.into_iter().chain(["--default-address-pool", &pool]).map(str::to_owned).collect()
+    }
+
+    /// The address of this machine in it.
+    fn gateway(&self) -> String {
+        format!("10.97.{}.1", self.number)
+    }
+
+    /// Makes one. Needs root and `ip`.
+    pub fn make() -> Result<Self, String> {
         let taken = ip(&["-o", "addr"])?;
         for number in (1..=254).filter(|number| !taken.contains(&format!("10.97.{number}."))) {
             let name = format!("dctl{number}");
@@ -173,7 +192,7 @@ impl Bridge {
                 Err(why) => return Err(why),
             }
             let bridge = Self { name, number };
-            ip(&["addr", "add", &format!("10.97.{number}.1/24"), "dev", &bridge.name])?;
+            ip(&["addr", "add", &format!("{}/24", bridge.gateway()), "dev", &bridge.name])?;
             ip(&["link", "set", &bridge.name, "up"])?;
             return Ok(bridge);
         }

@@ -38,12 +38,14 @@ fn nothing_is_lost_in_containers() {
 
 /// What a Docker Engine of its own needs and is not there.
 fn lacking() -> Option<&'static str> {
-    let has =
-        |name: &str| ["/usr/sbin", "/usr/bin", "/usr/local/bin"].iter().any(|at| Path::new(at).join(name).is_file());
+    let has = |name: &str| {
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"].iter().any(|at| Path::new(at).join(name).is_file())
+    };
     match () {
         () if !rustix::process::geteuid().is_root() => Some("root"),
         () if !has("dockerd") => Some("dockerd"),
         () if !has("docker") => Some("docker"),
+        () if !has("ip") => Some("ip"),
         () => None,
     }
 }
