@@ -83,9 +83,12 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 /// Kills everything of a state directory until nothing is left, or says what is.
 pub(crate) fn kill_all(state: &Path) -> Result<(), String> {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let mut looks = 0;
     loop {
         let left = of(state);
-        if left.is_empty() {
+        // Who is about to become another program has no name for a moment.
+        looks = if left.is_empty() { looks + 1 } else { 0 };
+        if looks == 3 {
             return Ok(());
         }
         if std::time::Instant::now() > end {
