@@ -66,6 +66,9 @@ struct Lost {
     /// What the choice of deployments depends on.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// With containers: deployments by each of the others that are compared.
+    #[arg(long, default_value_t = 50)]
+    beside: u32,
     /// Requests a second, in all.
     #[arg(long, default_value_t = 2_100)]
     rate: u32,
@@ -107,7 +110,7 @@ fn prove(args: Lost, on: On) -> Result<bool, String> {
     let part = |all: u32| (u64::from(all) * u64::from(deployments)).div_ceil(u64::from(args.deployments.max(1))) as u32;
     let options = lost::Options {
         on,
-        beside: deployments,
+        beside: args.beside.min(deployments),
         deployments,
         seed: args.seed,
         rate: args.rate,

@@ -20,15 +20,27 @@ fn deployctl(beside: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_sample_of_crashes_leaves_everything_as_it_must_be() {
+    sample(On::Processes, 16);
+}
+
+#[test]
+fn a_sample_of_crashes_leaves_containers_as_they_must_be() {
+    match crate::lacking_for_docker() {
+        None => sample(On::Docker, 8),
+        Some(what) => eprintln!("skipped: it needs {what}"),
+    }
+}
+
+fn sample(on: On, cases: usize) {
     let _turn = crate::alone();
     let app = Path::new(env!("CARGO_BIN_EXE_deployctl-live-app"));
     let scratch = tempfile::tempdir().unwrap();
     let report = run(&Options {
-        on: On::Processes,
+        on,
         deployctl: deployctl(app),
         app: app.into(),
         scratch: scratch.path().into(),
-        sample: Some(16),
+        sample: Some(cases),
         seed: 1,
         at_a_time: 4,
         flows: None,
@@ -40,6 +52,6 @@ fn a_sample_of_crashes_leaves_everything_as_it_must_be() {
         eprintln!("not run: {}", report.lacking.join("; "));
         assert_ne!(std::env::var("DEPLOYCTL_LIVE").as_deref(), Ok("all"), "{:?}", report.lacking);
     }
-    assert_eq!(report.cases, 16);
+    assert_eq!(report.cases, cases);
     assert!(report.wrong.is_empty(), "{}", report.wrong.join("\n"));
 }

@@ -28,25 +28,9 @@ fn nothing_is_lost_while_versions_engines_and_proxies_come_and_go() {
 
 #[test]
 fn nothing_is_lost_in_containers() {
-    if let Some(what) = lacking() {
-        assert!(std::env::var("DEPLOYCTL_LIVE").as_deref() != Ok("all"), "this needs {what}");
-        eprintln!("skipped: it needs {what}");
-        return;
-    }
-    sample(On::Docker);
-}
-
-/// What a Docker Engine of its own needs and is not there.
-fn lacking() -> Option<&'static str> {
-    let has = |name: &str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"].iter().any(|at| Path::new(at).join(name).is_file())
-    };
-    match () {
-        () if !rustix::process::geteuid().is_root() => Some("root"),
-        () if !has("dockerd") => Some("dockerd"),
-        () if !has("docker") => Some("docker"),
-        () if !has("ip") => Some("ip"),
-        () => None,
+    match crate::lacking_for_docker() {
+        None => drop(sample(On::Docker)),
+        Some(what) => eprintln!("skipped: it needs {what}"),
     }
 }
 

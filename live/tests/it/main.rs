@@ -36,3 +36,21 @@ fn load_for(address: SocketAddr) -> Load {
 fn losses(report: &Report, kind: Kind) -> BTreeMap<Loss, u64> {
     report.kinds[&kind].lost.clone()
 }
+
+/// What a Docker Engine of its own needs and is not there; with `DEPLOYCTL_LIVE=all` all of it must be.
+fn lacking_for_docker() -> Option<&'static str> {
+    let has = |name: &str| {
+        ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"]
+            .iter()
+            .any(|at| std::path::Path::new(at).join(name).is_file())
+    };
+    let lacking = match () {
+        () if !rustix::process::geteuid().is_root() => Some("root"),
+        () if !has("dockerd") => Some("dockerd"),
+        () if !has("docker") => Some("docker"),
+        () if !has("ip") => Some("ip"),
+        () => None,
+    };
+    assert!(lacking.is_none() || std::env::var("DEPLOYCTL_LIVE").as_deref() != Ok("all"), "this needs {lacking:?}");
+    lacking
+}
