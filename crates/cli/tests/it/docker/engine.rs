@@ -68,11 +68,16 @@ impl Engine {
         std::fs::create_dir_all(&folder).expect("a folder");
         // The engine first, so that it ends its containers.
         let script = "cat >/dev/null; cd /; for name in pid containerd.pid; do pid=$(cat \"$0/$name\"); kill $pid; i=0; \
-                      while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; rm -rf \"$0\"";
+                      while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; umount \"$0/data/containers\"; rm -rf \"$0\"";
         let mut watchman = Command::new("setsid");
         watchman.args(["sh", "-c", script]).arg(&folder);
         let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let engine = Self { folder, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        // What the engine writes of containers has a small disk of its own.
+        let small = engine.containers_folder();
+        std::fs::create_dir_all(&small).expect("a folder");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(small).status();
+        assert!(mount.is_ok_and(|status| status.success()), "a file system in memory");
         engine.containerd();
         engine.up();
         engine
@@ -84,6 +89,11 @@ impl Engine {
 
     pub(crate) fn socket_path(&self) -> PathBuf {
         self.folder.join("s")
+    }
+
+    /// Where the engine writes what it knows of containers: a disk of its own.
+    pub(crate) fn containers_folder(&self) -> PathBuf {
+        self.folder.join("data/containers")
     }
 
     /// What runs the containers, beside the engine as on every real machine: it outlives the engine's crashes.
