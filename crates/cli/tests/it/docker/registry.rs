@@ -92,7 +92,7 @@ fn a_version_is_pulled_by_its_digest_and_again_when_it_is_gone() {
     world.ok("deploy --env dev --all --version v2");
     // Others prune what does not run; the way back has it again, and the tag is not asked any more.
     registry.push(&engine, "pulled:v1", "print=moved");
-    engine.docker(&["image", "prune", "-af"]);
+    engine.docker(&["rmi", "-f", &format!("{}/pulled@{}", registry.address, first[0])]);
     assert!(!had(&engine, &registry, "pulled").contains(&first[0]));
     world.fails(2, "deploy --env dev --all --version v1", "[version-changed]");
     let before = engine.containers("pulled");
