@@ -6,6 +6,7 @@
 mod client;
 mod docker;
 mod drift;
+mod endpoint;
 mod events;
 mod images;
 mod instances;
@@ -21,3 +22,5 @@ mod tracked;
 mod view;
 
 pub use docker::{Docker, DockerOptions};
+pub use endpoint::Endpoint;
+pub use labels::BUILT;

@@ -3,6 +3,7 @@
 mod builds;
 mod contract;
 mod engine;
+mod registry;
 mod stateful;
 mod trouble;
 
