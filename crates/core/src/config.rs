@@ -1,6 +1,10 @@
 //! An app's configuration for one environment, resolved: no template of the file is left, only values that are bound
 //! when an instance starts. Part of a release, and so of its identity.
 
+mod compose;
+
+pub use compose::{ComposeNetwork, ComposeService, ComposeVolume, EngineCheck, EngineOptions, Publish};
+
 use crate::id::{AppName, Sha256Hex};
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -185,6 +189,9 @@ pub struct DockerConfig {
     pub capabilities_drop: Vec<String>,
     /// How much output is kept per container, in bytes.
     pub log_bytes_max: u64,
+    /// Its part in a Compose project, if it is a service of one: then volumes are called what they are called here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<Box<ComposeService>>,
 }
 
 /// Something mounted into a container.
@@ -298,6 +305,9 @@ pub struct Route {
     /// Addresses of the environment (its `listen`) where the route is reached by host; besides these every routed scope
     /// has a loopback address of its own.
     pub listen: Vec<Listen>,
+    /// Addresses, `IP:PORT`, that lead here alone, whatever the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<String>,
     /// Host names; `*.example.com` takes one label more; empty takes any host.
     pub hosts: Vec<String>,
     /// Requests whose host is one of these are redirected to the first of `hosts`.

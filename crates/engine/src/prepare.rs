@@ -160,6 +160,11 @@ impl Engine {
     ) -> Result<(Option<Artifact>, bool), Refused> {
         let (known, seq) = self.versions(&leg.scope).await?;
         let known = known.0.get(&leg.version).cloned();
+        if let Some((artifact, here)) = known.as_ref().filter(|_| leg.known_first)
+            && self.ports.artifacts.has(artifact).await?
+        {
+            return Ok((Some(artifact.clone()), *here));
+        }
         let gone = match &leg.artifact {
             None => None,
             Some(source) => match self.ports.artifacts.ingest(source, leg.sha256.as_ref()).await {

@@ -35,7 +35,8 @@ impl Engine {
                 return self.turn_back_running(&id, ask).await;
             }
         }
-        let several = ask.place.app.is_none() || ask.version.is_none() && scopes.len() > 1;
+        let group = |named| scopes.iter().any(|scope| scope.app != *named);
+        let several = ask.place.app.as_ref().is_none_or(group) || ask.version.is_none() && scopes.len() > 1;
         let scopes = if several { self.last_together(scopes).await? } else { scopes };
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
         let (mut legs, mut standing, mut why) = (Vec::<Leg>::new(), Vec::new(), None);

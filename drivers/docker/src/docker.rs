@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     gates: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) jobs: Mutex<HashMap<JobId, AbortHandle>>,
     pub(crate) secrets: tokio::sync::Mutex<()>,
+    /// One at a time makes what a Compose project shares.
+    pub(crate) projects: tokio::sync::Mutex<()>,
     events: Mutex<Option<AbortHandle>>,
 }
 
@@ -82,6 +84,7 @@ impl Docker {
                 gates: Mutex::default(),
                 jobs: Mutex::default(),
                 secrets: tokio::sync::Mutex::default(),
+                projects: tokio::sync::Mutex::default(),
                 events: Mutex::default(),
             }),
         }

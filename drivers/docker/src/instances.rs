@@ -240,13 +240,21 @@ impl Inner {
     ) -> Result<String, Fault> {
         let image = request::image(wanted.config, release.artifact.as_ref())?;
         self.ensure_image(&image).await?;
-        self.ensure_volumes(wanted).await?;
+        match wanted.config.compose {
+            None => self.ensure_volumes(wanted).await?,
+            Some(_) => self.ensure_project(wanted).await?,
+        }
         let engine = self.engine()?;
         let one = self.secrets.lock().await;
         let secrets = self.put_secrets(&wanted.record.revision.release, wanted.config)?;
         let mut body = wanted.body(image, secrets.as_deref());
         let digest = Sha256Hex::of(&serde_json::to_vec(&body).unwrap_or_default());
-        body.labels = Some(labels::write(&engine.identity.state, kind, id, fence, &wanted.record, &digest));
+        let mut all = wanted.compose_labels();
+        all.extend(labels::write(&engine.identity.state, kind, id, fence, &wanted.record, &digest));
+        body.labels = Some(all);
+        // After the digest, which everybody can see and try values against.
+        let values = self.secret_env(&wanted.record.revision.release, wanted.config)?;
+        body.env.get_or_insert_default().extend(values);
         crash::point("docker.secrets-written");
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let make = engine.client.call(USUAL * 4, |api| async move { api.create_container(Some(options), body).await });

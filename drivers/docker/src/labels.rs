@@ -3,7 +3,7 @@
 use deployctl_core::config::Health;
 use deployctl_core::id::{Fence, Revision, Scope, Sha256Hex, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Which state it belongs to.
 pub(crate) const STATE: &str = "io.deployctl.state";
@@ -32,6 +32,9 @@ pub(crate) struct Record {
     pub(crate) port: Option<u16>,
     /// Its networks; it is reached in the first one.
     pub(crate) networks: Vec<String>,
+    /// How it is called in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) aliases: BTreeMap<String, Vec<String>>,
     /// What the specification says of its health.
     pub(crate) health: Option<Health>,
     /// The command of a health check, bound.

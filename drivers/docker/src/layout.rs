@@ -43,6 +43,11 @@ impl Layout {
         self.root().join("scopes").join(Sha256Hex::of(scope.to_string().as_bytes()).short())
     }
 
+    /// Whose a Compose project is.
+    pub(crate) fn project(&self, name: &str) -> PathBuf {
+        self.root().join("projects").join(crate::compose::file_name(name))
+    }
+
     /// Which container of an instance was healthy last.
     pub(crate) fn healthy(&self, id: &InstanceId) -> PathBuf {
         self.root().join("healthy").join(id.as_str())

@@ -4,6 +4,7 @@
 //! under the engine alone, with a restart policy: they outlive deployctl, and are found again by their labels.
 
 mod client;
+mod compose;
 mod docker;
 mod events;
 mod images;

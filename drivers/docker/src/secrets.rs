@@ -38,15 +38,26 @@ impl Inner {
         // Nobody gets here but through the mount; inside, whoever the program runs as must be able to read.
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).map_err(cannot)?;
         for (name, reference) in &config.secrets {
-            let Some(value) = values.0.get(reference) else {
-                let message = format!("the secret `{name}` of release {} is not kept any more", release.short());
-                return Err(
-                    Fault::refused(FaultKind::Spec, message).hint("deploy the version again, so that it is read anew")
-                );
-            };
+            let Some(value) = values.0.get(reference) else { return Err(lost(name, release)) };
             put(&folder, name, value).map_err(cannot)?;
         }
         Ok(Some(folder))
+    }
+
+    /// The variables of a Compose file whose values are not kept with the release.
+    pub(crate) fn secret_env(&self, release: &Sha256Hex, config: &DockerConfig) -> Result<Vec<String>, Fault> {
+        let secrets = config.compose.iter().flat_map(|service| &service.env_secrets);
+        let mut values = None;
+        let mut env = Vec::new();
+        for (name, reference) in secrets {
+            let values = match &mut values {
+                Some(values) => values,
+                none => none.insert((self.options.secrets)(release)?),
+            };
+            let Some(value) = values.0.get(reference) else { return Err(lost(name, release)) };
+            env.push(format!("{name}={}", String::from_utf8_lossy(value)));
+        }
+        Ok(env)
     }
 
     /// Removes the secrets of releases that no container has. Trouble is left for the next time.
@@ -67,6 +78,11 @@ impl Inner {
         }
         let _ = fs::remove_dir(&root);
     }
+}
+
+fn lost(name: &str, release: &Sha256Hex) -> Fault {
+    let message = format!("the secret `{name}` of release {} is not kept any more", release.short());
+    Fault::refused(FaultKind::Spec, message).hint("deploy the version again, so that it is read anew")
 }
 
 /// Makes the folder for this user alone; one that somebody else made is not used.

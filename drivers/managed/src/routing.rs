@@ -95,6 +95,13 @@ impl Managed {
                 None => self.router.can_listen(&listen.address).await?,
             }
         }
+        for address in config.route.iter().flat_map(|route| &route.published) {
+            let table = self.router.table().await?;
+            match table.listeners.iter().find(|there| there.address == *address) {
+                Some(there) => is_published_by(there, scope)?,
+                None => self.router.can_listen(address).await?,
+            }
+        }
         Ok(())
     }
 
@@ -189,12 +196,25 @@ fn add_listeners(
                 tls: listen.tls,
                 only: None,
                 environment: environment.clone(),
+                published: false,
             }),
             Some(there) => is_ours(there, &environment, listen)?,
         }
     }
+    for address in &service.route.published {
+        match table.listeners.iter().find(|l| l.address == *address) {
+            None => table.listeners.push(Listener {
+                address: address.clone(),
+                tls: false,
+                only: Some(scope.clone()),
+                environment: environment.clone(),
+                published: true,
+            }),
+            Some(there) => is_published_by(there, scope)?,
+        }
+    }
     let mut chosen = None;
-    if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope)) {
+    if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope) && !l.published) {
         let address = free_address(table, scope, lost)?;
         chosen = Some(address.clone());
         table.listeners.push(Listener {
@@ -202,6 +222,7 @@ fn add_listeners(
             tls: false,
             only: Some(scope.clone()),
             environment: environment.clone(),
+            published: false,
         });
     }
     Ok(chosen)
@@ -221,10 +242,25 @@ fn is_ours(there: &Listener, environment: &str, listen: &Listen) -> Result<(), F
         .hint("choose another address under `listen:` of the environment"))
 }
 
+/// A published address leads to one app.
+fn is_published_by(there: &Listener, scope: &Scope) -> Result<(), Fault> {
+    if there.published && there.only.as_ref() == Some(scope) {
+        return Ok(());
+    }
+    let whose = there.only.as_ref().map_or_else(|| there.environment.clone(), ToString::to_string);
+    Err(Fault::refused(FaultKind::Conflict, format!("{} is listened on for {whose} already", there.address))
+        .hint("publish another port"))
+}
+
 fn drop_unused_listeners(table: &mut RouteTable) {
     let used: BTreeSet<String> =
         table.services.iter().flat_map(|s| s.route.listen.iter().map(|l| l.address.clone())).collect();
-    table.listeners.retain(|listener| listener.only.is_some() || used.contains(&listener.address));
+    let published: BTreeSet<(&Scope, &String)> =
+        table.services.iter().flat_map(|s| s.route.published.iter().map(|address| (&s.scope, address))).collect();
+    table.listeners.retain(|listener| match &listener.only {
+        Some(scope) => !listener.published || published.contains(&(scope, &listener.address)),
+        None => used.contains(&listener.address),
+    });
 }
 
 /// The first free one in an order of the scope's own, so that the same scope tends to the same port.

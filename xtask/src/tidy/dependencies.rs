@@ -7,7 +7,8 @@ use super::tree::{Package, Tree};
 const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-core", &[]),
     ("deployctl-sys", &[]),
-    ("deployctl-spec", &["core"]),
+    ("deployctl-compose", &["core"]),
+    ("deployctl-spec", &["core", "compose"]),
     ("deployctl-node", &["core", "sys"]),
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),

@@ -137,6 +137,7 @@ impl Processes {
 fn route() -> Route {
     Route {
         listen: Vec::new(),
+        published: Vec::new(),
         hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         path: "/".into(),

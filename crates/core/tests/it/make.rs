@@ -54,6 +54,7 @@ pub(crate) fn process() -> ProcessConfig {
 pub(crate) fn route() -> Route {
     Route {
         listen: Vec::new(),
+        published: Vec::new(),
         hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         path: "/".into(),

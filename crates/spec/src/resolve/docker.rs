@@ -34,6 +34,7 @@ pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<(D
         capabilities_add: capabilities(settings.capabilities.as_ref().and_then(|said| said.add.as_deref()), cx),
         capabilities_drop: capabilities(settings.capabilities.as_ref().and_then(|said| said.drop.as_deref()), cx),
         log_bytes_max: cx.size(settings.log_max.as_ref()).unwrap_or(process::LOG_MAX),
+        compose: None,
     };
     Some((config, ArtifactSource::Image(reference)))
 }
