@@ -86,7 +86,8 @@ fn mount(at: &At<'_>, named: &BTreeMap<String, ComposeVolume>, mounts: &mut Moun
         }
         "bind" => mounts.volumes.push(Volume { source, path: target, read_only }),
         "tmpfs" => {
-            let option = |key: &str| at.get("tmpfs").and_then(|at| at.get(key)).map(|at| format!("{key}={}", at.text()));
+            let option =
+                |key: &str| at.get("tmpfs").and_then(|at| at.get(key)).map(|at| format!("{key}={}", at.text()));
             let options: Vec<String> = ["size", "mode"].into_iter().filter_map(option).collect();
             mounts.tmpfs.insert(target, options.join(","));
         }

@@ -18,7 +18,9 @@ pub(crate) fn take(key: &str, at: &At<'_>, options: &mut EngineOptions) -> bool 
         "group_add" => options.groups = at.texts(),
         "security_opt" => options.security = at.texts(),
         "sysctls" => options.sysctls = at.text_map(),
-        "ulimits" => options.ulimits = at.entries().into_iter().filter_map(|(name, at)| Some((name, ulimit(&at)?))).collect(),
+        "ulimits" => {
+            options.ulimits = at.entries().into_iter().filter_map(|(name, at)| Some((name, ulimit(&at)?))).collect()
+        }
         "shm_size" => options.shm_bytes = at.bytes(),
         "mem_reservation" => options.memory_reserved = at.bytes().filter(|bytes| *bytes > 0),
         "pids_limit" => options.processes = at.number().filter(|most| *most > 0),

@@ -9,8 +9,18 @@ use std::collections::BTreeMap;
 pub const SECRET_SCHEME: &str = "compose";
 
 /// Words in the name of a variable whose value is a secret.
-const WORDS: &[&str] =
-    &["PASSWORD", "PASSWD", "PASSPHRASE", "TOKEN", "SECRET", "API_KEY", "APIKEY", "PRIVATE_KEY", "ACCESS_KEY", "CREDENTIAL"];
+const WORDS: &[&str] = &[
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "TOKEN",
+    "SECRET",
+    "API_KEY",
+    "APIKEY",
+    "PRIVATE_KEY",
+    "ACCESS_KEY",
+    "CREDENTIAL",
+];
 /// Ends of names that only say where something is.
 const POINTS: &[&str] = &["_FILE", "_PATH", "_DIR"];
 
@@ -59,7 +69,10 @@ mod tests {
         let values: Vec<(&str, &str)> = taken.iter().map(|(at, value)| (at.0.as_str(), value.as_str())).collect();
         assert_eq!(
             values,
-            [("compose:shop/db/DATABASE_URL", "postgres://me:hush@db/x"), ("compose:shop/db/POSTGRES_PASSWORD", "pa$ss")]
+            [
+                ("compose:shop/db/DATABASE_URL", "postgres://me:hush@db/x"),
+                ("compose:shop/db/POSTGRES_PASSWORD", "pa$ss")
+            ]
         );
         let left = document.kept().to_string();
         assert!(!left.contains("hush") && !left.contains("pa$ss") && left.contains("/run/secrets/x"), "{left}");

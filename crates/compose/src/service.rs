@@ -116,11 +116,13 @@ pub(crate) fn service(name: &str, at: &At<'_>, top: &At<'_>, project: &Project<'
     }
     let texts = |key: &str| at.get(key).map(|at| at.texts()).unwrap_or_default();
     let expose = texts("expose");
-    options.expose = expose.iter().map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") }).collect();
+    options.expose =
+        expose.iter().map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") }).collect();
     let mounts = mounts::of_service(at, top, &project.volumes);
     options.tmpfs = mounts.tmpfs;
     let (env, env_secrets) = environment(at);
-    let names: Vec<String> = [Some(name.to_owned()), at.get("container_name").map(|at| at.text())].into_iter().flatten().collect();
+    let names: Vec<String> =
+        [Some(name.to_owned()), at.get("container_name").map(|at| at.text())].into_iter().flatten().collect();
     let networks = networks::of_service(at.get("networks"), &names, &project.networks);
     let build = at.get("build").map(|at| build::build(&at));
     let image = image(name, at, build.is_some(), project);
@@ -172,10 +174,35 @@ pub(crate) fn service(name: &str, at: &At<'_>, top: &At<'_>, project: &Project<'
 /// Keys that are read elsewhere, or that say nothing to us: `restart`, since what should run is kept running; `develop`
 /// and `attach`, which are for a person at a terminal; `pull_policy`, since a version means one image for good.
 const KNOWN: &[&str] = &[
-    "image", "build", "command", "entrypoint", "environment", "env_file", "ports", "expose", "volumes", "networks",
-    "configs", "secrets", "healthcheck", "depends_on", "user", "read_only", "tmpfs", "cap_add", "cap_drop",
-    "stop_grace_period", "restart", "profiles", "logging", "container_name", "develop", "attach", "pull_policy",
-    "annotations", "label_file",
+    "image",
+    "build",
+    "command",
+    "entrypoint",
+    "environment",
+    "env_file",
+    "ports",
+    "expose",
+    "volumes",
+    "networks",
+    "configs",
+    "secrets",
+    "healthcheck",
+    "depends_on",
+    "user",
+    "read_only",
+    "tmpfs",
+    "cap_add",
+    "cap_drop",
+    "stop_grace_period",
+    "restart",
+    "profiles",
+    "logging",
+    "container_name",
+    "develop",
+    "attach",
+    "pull_policy",
+    "annotations",
+    "label_file",
 ];
 
 fn why(key: &str) -> &'static str {

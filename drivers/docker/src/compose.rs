@@ -132,7 +132,8 @@ impl Inner {
         for folder in wanted.config.volumes.iter().filter(|volume| volume.is_path()) {
             // As Compose does; who is asked for a folder must find one.
             if !std::path::Path::new(&folder.source).exists() {
-                let cannot = |e| deployctl_runner::trouble::trouble("a folder cannot be made at", folder.source.as_ref(), &e);
+                let cannot =
+                    |e| deployctl_runner::trouble::trouble("a folder cannot be made at", folder.source.as_ref(), &e);
                 std::fs::create_dir_all(&folder.source).map_err(cannot)?;
             }
         }
@@ -146,7 +147,8 @@ impl Inner {
         match layout::read::<String>(&path)? {
             Some(known) if known == owner => Ok(()),
             Some(known) => {
-                let message = format!("the Compose project `{project}` is that of {known}, so it cannot be {owner} too");
+                let message =
+                    format!("the Compose project `{project}` is that of {known}, so it cannot be {owner} too");
                 Err(Fault::refused(FaultKind::Conflict, message).hint(
                     "both would use the same volumes and networks: give one of them another name with `project_name:`, \
                      under `in:` of the app",
@@ -231,8 +233,9 @@ fn is_ours(
         return Ok(());
     }
     let message = format!("there is a {kind} {name} that does not belong to the Compose project `{project}`");
-    Err(Fault::refused(FaultKind::Conflict, message)
-        .hint(format!("say `external: true` for the {kind} in the Compose file if it is meant, or give it another `name`")))
+    Err(Fault::refused(FaultKind::Conflict, message).hint(format!(
+        "say `external: true` for the {kind} in the Compose file if it is meant, or give it another `name`"
+    )))
 }
 
 fn missing(kind: &str, name: &str) -> Fault {

@@ -3,8 +3,8 @@
 use crate::labels::Record;
 use crate::{compose, secrets};
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-    NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, NetworkingConfig,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use deployctl_core::config::{Artifact, ArtifactFormat, Check, DockerConfig, LatePart, LateText, TargetConfig, Volume};
 use deployctl_core::fault::{Fault, FaultKind};

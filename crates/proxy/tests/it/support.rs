@@ -149,7 +149,13 @@ impl Site {
     }
 
     pub(crate) fn listener(&self) -> Listener {
-        Listener { address: self.address.to_string(), tls: false, only: None, environment: "shop/dev".into(), published: false }
+        Listener {
+            address: self.address.to_string(),
+            tls: false,
+            only: None,
+            environment: "shop/dev".into(),
+            published: false,
+        }
     }
 
     pub(crate) fn block<T>(&self, work: impl Future<Output = T>) -> T {

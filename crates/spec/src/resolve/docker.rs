@@ -81,6 +81,7 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
         (build, "build", "build the image before, and name it under `image`"),
         (restart, "restart", "the engine starts containers again by itself, with pauses of its own"),
     ];
+    process::not_compose(settings, cx);
     for (at, key, help) in said {
         if let Some(at) = at {
             cx.findings.error_help(at, Code::Contradiction, format!("`{key}` does not go with `target: docker`"), help);
