@@ -85,7 +85,7 @@ pub(crate) fn millis(at: &At<'_>) -> Option<u64> {
 }
 
 pub(crate) fn check(at: &At<'_>) -> Option<EngineCheck> {
-    let mut check = EngineCheck::default();
+    let (mut check, mut disabled) = (EngineCheck::default(), false);
     let span = |at: &At<'_>| at.span().map(Span);
     for (key, value) in at.entries() {
         match key.as_str() {
@@ -95,13 +95,12 @@ pub(crate) fn check(at: &At<'_>) -> Option<EngineCheck> {
             "start_period" => check.start_period = span(&value),
             "start_interval" => check.start_interval = span(&value),
             "retries" => check.retries = value.number().and_then(|n| u32::try_from(n).ok()),
-            "disable" if value.flag() => check.test = vec!["NONE".into()],
-            "disable" => {}
+            "disable" => disabled = value.flag(),
             key if key.starts_with("x-") => {}
             _ => value.not_built("take it out"),
         }
     }
-    Some(check)
+    Some(if disabled { EngineCheck { test: vec!["NONE".into()], ..EngineCheck::default() } } else { check })
 }
 
 /// How much output is kept, where `logging` says so.

@@ -12,7 +12,7 @@ use std::path::Path;
 const SKETCH: &str = include_str!("../cases/sketch.yaml");
 
 fn process(app: &deployctl_spec::ResolvedApp) -> &deployctl_core::config::ProcessConfig {
-    let TargetConfig::Process(process) = &app.config.target;
+    let TargetConfig::Process(process) = &app.config.target else { panic!("it is no process") };
     process
 }
 

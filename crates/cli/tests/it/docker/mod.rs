@@ -1,6 +1,6 @@
 //! Containers on a real Docker Engine, as a person sees them.
 
-mod engine;
+pub(crate) mod engine;
 
 use crate::it::world::{World, poll, text};
 use engine::Engine;
