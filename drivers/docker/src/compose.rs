@@ -22,6 +22,8 @@ const NETWORK: &str = "com.docker.compose.network";
 const VOLUME: &str = "com.docker.compose.volume";
 const NUMBER: &str = "com.docker.compose.container-number";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
+/// Compose shows what has one; ours is never that of a container of its own, so that it makes a new one when it takes over.
+const HASH: &str = "com.docker.compose.config-hash";
 
 /// The labels of an instance, by which Compose finds it.
 pub(crate) fn labels(compose: &ComposeService, slot: u32) -> HashMap<String, String> {
@@ -30,6 +32,7 @@ pub(crate) fn labels(compose: &ComposeService, slot: u32) -> HashMap<String, Str
         (SERVICE, compose.service.clone()),
         (NUMBER, (slot + 1).to_string()),
         (ONE_OFF, "False".to_owned()),
+        (HASH, "deployctl".to_owned()),
     ];
     let said = compose.options.labels.clone().into_iter();
     said.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()

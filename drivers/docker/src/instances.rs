@@ -1,7 +1,7 @@
 //! The port `Instances` on containers.
 
-use crate::client::{Trouble, USUAL};
-use crate::docker::{Docker, Inner, bug};
+use crate::client::{Trouble, USUAL, WORK};
+use crate::docker::{Docker, Inner, bug, soon};
 use crate::request::{self, Wanted};
 use crate::tracked::Tracked;
 use crate::{labels, layout, logs, minder, probe};
@@ -51,7 +51,8 @@ impl Instances for Docker {
     async fn start(&self, spec: &InstanceSpec, fence: Fence) -> Result<(), Fault> {
         let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
         // Owned by the task: a caller that goes away leaves nothing half done.
-        tokio::spawn(async move { inner.start(&spec, fence).await }).await.map_err(|e| bug(&e))?
+        let what = format!("the container of {}", spec.id);
+        soon(tokio::spawn(async move { inner.start(&spec, fence).await }), &what).await
     }
 
     async fn stop(&self, scope: &Scope, id: &InstanceId, grace: Span, fence: Fence) -> Result<(), Fault> {
@@ -257,7 +258,7 @@ impl Inner {
         body.env.get_or_insert_default().extend(values);
         crash::point("docker.secrets-written");
         let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let make = engine.client.call(USUAL * 4, |api| async move { api.create_container(Some(options), body).await });
+        let make = engine.client.call(WORK, |api| async move { api.create_container(Some(options), body).await });
         let made = make.await;
         drop(one);
         match made {
@@ -292,7 +293,7 @@ impl Inner {
             let labels = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let request =
                 VolumeCreateRequest { name: Some(name), labels: Some(labels), ..VolumeCreateRequest::default() };
-            let make = engine.client.call(USUAL, |api| async move { api.create_volume(request).await });
+            let make = engine.client.call(WORK, |api| async move { api.create_volume(request).await });
             make.await.map_err(|trouble| trouble.fault(&what))?;
         }
         Ok(())
@@ -303,7 +304,7 @@ impl Inner {
         let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
         let of = container.to_owned();
         let remove =
-            self.engine()?.client.call(USUAL, |api| async move { api.remove_container(&of, Some(options)).await });
+            self.engine()?.client.call(WORK, |api| async move { api.remove_container(&of, Some(options)).await });
         match remove.await {
             Err(trouble) if trouble.is_missing() => Ok(()),
             Err(trouble) if trouble.is_conflict() => Err(Fault {
@@ -328,7 +329,7 @@ async fn stop(inner: Arc<Inner>, tracked: Arc<Tracked>, grace: Duration) {
         let Ok(engine) = inner.engine() else { return };
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let of = tracked.container.clone();
-        let end = engine.client.call(grace + USUAL, |api| async move { api.stop_container(&of, Some(options)).await });
+        let end = engine.client.call(grace + WORK, |api| async move { api.stop_container(&of, Some(options)).await });
         match end.await {
             Ok(()) => break,
             Err(trouble) if trouble.is_missing() => break,

@@ -1,6 +1,6 @@
 //! Looks after one container: starts it, looks at it when something happened, has it asked.
 
-use crate::client::{Trouble, USUAL};
+use crate::client::{Trouble, USUAL, WORK};
 use crate::docker::{Inner, now};
 use crate::logs::last_lines;
 use crate::probe;
@@ -23,6 +23,9 @@ pub(crate) const SETTLES: Duration = Duration::from_millis(700);
 /// The program cannot be run: not found, or no permission.
 const NO_PROGRAM: [i64; 2] = [126, 127];
 
+/// What the engine says when what was asked for cannot be, besides by its status.
+const NEVER: [&str; 4] = ["unable to find user", "unable to find group", "unknown capability", "not a directory"];
+
 /// Looks after `tracked` until the task is aborted, or the container is removed.
 pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
     loop {
@@ -30,10 +33,12 @@ pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
         if tracked.view().removed {
             return;
         }
-        if seen && tracked.view().look.is_new() && !tracked.view().stopping && tracked.view().failure.is_none() {
-            if start(&node, &tracked).await {
-                continue;
-            }
+        let due = seen && {
+            let view = tracked.view();
+            view.look.is_new() && !view.stopping && view.failure.is_none()
+        };
+        if due && start(&node, &tracked).await {
+            continue;
         }
         let calm = seen && tracked.view().look.is_running();
         let _ = timeout(if calm { LOOK } else { SOON }, tracked.news.notified()).await;
@@ -109,7 +114,7 @@ async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
         }
         return false;
     }
-    let begin = engine.client.call(USUAL * 4, |api| {
+    let begin = engine.client.call(WORK, |api| {
         let id = tracked.container.clone();
         async move { api.start_container(&id, None::<StartContainerOptions>).await }
     });
@@ -125,7 +130,8 @@ async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
             let Look { exit, error: text, .. } = tracked.view().look.clone();
             let reason = if text.is_empty() { message } else { text };
             // What was asked for cannot be: a missing program, network, folder. All else may pass.
-            if NO_PROGRAM.contains(&exit) || matches!(status, 400 | 404) {
+            let never = NEVER.iter().any(|words| reason.contains(words));
+            if never || NO_PROGRAM.contains(&exit) || matches!(status, 400 | 404) {
                 tracked.condemn(format!("it cannot be started: {}", short(&reason)), Vec::new());
             } else {
                 tracked.update(|view| view.hindered = Some(format!("its container: {}", short(&reason))));
@@ -148,7 +154,7 @@ pub(crate) async fn connect(
             container: container.to_owned(),
             endpoint_config: Some(crate::compose::endpoint(aliases, network)),
         };
-        let connect = engine.client.call(USUAL, |api| async move { api.connect_network(network, request).await });
+        let connect = engine.client.call(WORK, |api| async move { api.connect_network(network, request).await });
         match connect.await {
             // It was connected by somebody who died before the start.
             Err(Trouble::Said { message, .. }) if message.contains("already exists in network") => {}

@@ -26,7 +26,7 @@ fn what_is_wrong_with_a_compose_file_is_said_with_its_line() {
         ("services:\n  web:\n    image: x\n    volumes: [/data]\n", "compose.yaml:4:", "a volume without a name"),
         (
             "services:\n  web:\n    image: x\n    ports: [\"80:80\", \"81:81\"]\n",
-            "compose.yaml:3:",
+            "compose.yaml:2:3",
             "publishes the port",
         ),
         ("services:\n  web:\n    image: x\n    x-deployctl: { rout: {} }\n", "compose.yaml:4:20", "rout"),

@@ -224,7 +224,7 @@ fn a_bad_version_of_one_service_turns_all_of_them_back() {
     for service in ["web", "store"] {
         assert_eq!(shop.containers(service).len(), 1, "{service}");
     }
-    assert_eq!(text(&shop.world.json("history --env dev --app turned.web")[0]["verdict"]), "failed");
+    assert_eq!(text(&shop.world.json("history --env dev --app turned.web")[0]["verdict"]), "rolled_back");
     poll("health", || shop.world.now("turned.web").contains("v1 healthy 1").then_some(()));
     shop.down();
 }

@@ -1,6 +1,8 @@
 //! Containers on a real Docker Engine, as a person sees them.
 
+mod contract;
 pub(crate) mod engine;
+mod trouble;
 
 use crate::it::world::{World, poll, text};
 use engine::Engine;
