@@ -7,6 +7,7 @@ const ROLES: &str = r#"
 services:
   api:
     build: { context: .., dockerfile: docker/Dockerfile.api }
+    stop_grace_period: 1s
     ports: ["127.0.0.1:PORT:8080"]
     depends_on: [db]
     secrets: [token]
@@ -15,9 +16,11 @@ services:
       DB_PASSWORD: ${DB_PASSWORD}
   db:
     build: { context: .., dockerfile: docker/Dockerfile.db }
+    stop_grace_period: 1s
     volumes: ["../data:/data"]
   wrk:
     build: { context: .., dockerfile: docker/Dockerfile.wrk }
+    stop_grace_period: 1s
     depends_on: [db, api]
 secrets: { token: { file: ../token.txt } }
 "#;

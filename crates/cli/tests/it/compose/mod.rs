@@ -8,7 +8,7 @@ use crate::it::http;
 use crate::it::world::{World, poll, text};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::RwLockReadGuard;
+use tokio::sync::RwLockReadGuard;
 
 const SPEC: &str = "project: p
 environments: { dev: {} }
