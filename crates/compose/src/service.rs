@@ -5,7 +5,7 @@ use crate::ports::{self, Port};
 use crate::reader::{At, scalar};
 use crate::{mounts, networks, options};
 use deployctl_core::config::{
-    ComposeNetwork, ComposeService, ComposeVolume, DockerConfig, LateText, Limits, SecretRef,
+    ComposeNetwork, ComposeService, ComposeVolume, DockerConfig, EngineOptions, LateText, Limits, SecretRef,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,9 +97,37 @@ pub(crate) struct Project<'a> {
 }
 
 pub(crate) fn service(name: &str, at: &At<'_>, top: &At<'_>, project: &Project<'_>) -> Service {
-    let mut limits = Limits::default();
-    let mut options = deployctl_core::config::EngineOptions::default();
-    let mut replicas = None;
+    let plain = plain(at);
+    let build = at.get("build").map(|at| build::build(&at));
+    let image = image(name, at, build.is_some(), project);
+    Service {
+        name: name.to_owned(),
+        build,
+        ports: at.get("ports").map(|at| ports::ports(&at)).unwrap_or_default(),
+        expose: plain.expose.clone(),
+        replicas: plain.replicas,
+        depends_on: at.get("depends_on").map(|at| depends_on(&at)).unwrap_or_default(),
+        grace: at.get("stop_grace_period").and_then(|at| at.span()),
+        one_off: false,
+        changes: project.changing.contains(name),
+        extension: at.get("x-deployctl").map(|at| at.value.clone()),
+        never_restarts: at.get("restart").is_some_and(|at| at.text() == "no"),
+        docker: container(name, at, top, project, plain, image.repository.clone()),
+        image,
+    }
+}
+
+/// What stands in single values.
+#[derive(Default)]
+struct Plain {
+    limits: Limits,
+    options: EngineOptions,
+    replicas: Option<u32>,
+    expose: Vec<u16>,
+}
+
+fn plain(at: &At<'_>) -> Plain {
+    let Plain { mut limits, mut options, mut replicas, .. } = Plain::default();
     for (key, value) in at.entries() {
         match key.as_str() {
             "deploy" => replicas = options::deploy(&value, &mut limits, &mut options).or(replicas),
@@ -108,33 +136,45 @@ pub(crate) fn service(name: &str, at: &At<'_>, top: &At<'_>, project: &Project<'
             "mem_limit" => limits.memory_bytes = value.bytes().filter(|bytes| *bytes > 0).or(limits.memory_bytes),
             "tty" | "stdin_open" if !value.flag() => {}
             "platform" => platform(&value),
-            "provider" | "models" | "network_mode" => value.not_built(why(&key)),
             key if KNOWN.contains(&key) || key.starts_with("x-") => {}
             key if options::take(key, &value, &mut options) => {}
             key => value.not_built(why(key)),
         }
     }
-    let texts = |key: &str| at.get(key).map(|at| at.texts()).unwrap_or_default();
-    let expose = texts("expose");
-    options.expose =
-        expose.iter().map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") }).collect();
+    let said = at.get("expose").map(|at| at.texts()).unwrap_or_default();
+    let with_protocol = |port: &String| if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
+    options.expose = said.iter().map(with_protocol).collect();
+    let expose = said.iter().filter_map(|port| port.split('/').next()?.parse().ok()).collect();
+    Plain { limits, options, replicas, expose }
+}
+
+fn container(
+    name: &str,
+    at: &At<'_>,
+    top: &At<'_>,
+    project: &Project<'_>,
+    plain: Plain,
+    repository: String,
+) -> DockerConfig {
     let mounts = mounts::of_service(at, top, &project.volumes);
-    options.tmpfs = mounts.tmpfs;
+    let options = EngineOptions { tmpfs: mounts.tmpfs, ..plain.options };
     let (env, env_secrets) = environment(at);
-    let names: Vec<String> =
-        [Some(name.to_owned()), at.get("container_name").map(|at| at.text())].into_iter().flatten().collect();
+    let also = at.get("container_name").map(|at| at.text());
+    let names: Vec<String> = [Some(name.to_owned()), also].into_iter().flatten().collect();
     let networks = networks::of_service(at.get("networks"), &names, &project.networks);
-    let build = at.get("build").map(|at| build::build(&at));
-    let image = image(name, at, build.is_some(), project);
-    let capabilities = |key| texts(key).iter().map(|cap| cap.trim_start_matches("CAP_").to_owned()).collect();
-    let docker = DockerConfig {
-        image: image.repository.clone(),
-        command: at.get("command").map(|at| at.texts().into_iter().map(LateText::plain).collect()),
+    let texts = |key: &str| at.get(key).map(|at| at.texts());
+    let capabilities = |key| {
+        let said = texts(key).unwrap_or_default();
+        said.iter().map(|capability| capability.trim_start_matches("CAP_").to_owned()).collect()
+    };
+    DockerConfig {
+        image: repository,
+        command: texts("command").map(|words| words.into_iter().map(LateText::plain).collect()),
         env,
         secrets: mounts.secrets,
         port: None,
         user: at.get("user").map(|at| at.text()),
-        limits,
+        limits: plain.limits,
         volumes: mounts.volumes,
         networks: networks.iter().map(|network| network.name.clone()).collect(),
         read_only: at.get("read_only").is_some_and(|at| at.flag()),
@@ -147,27 +187,12 @@ pub(crate) fn service(name: &str, at: &At<'_>, top: &At<'_>, project: &Project<'
             service: name.to_owned(),
             networks,
             volumes: mounts.named,
-            entrypoint: at.get("entrypoint").map(|at| at.texts()),
+            entrypoint: texts("entrypoint"),
             check: at.get("healthcheck").and_then(|at| options::check(&at)),
             publish: Vec::new(),
             env_secrets,
             options,
         })),
-    };
-    Service {
-        name: name.to_owned(),
-        image,
-        build,
-        docker,
-        ports: at.get("ports").map(|at| ports::ports(&at)).unwrap_or_default(),
-        expose: expose.iter().filter_map(|port| port.split('/').next()?.parse().ok()).collect(),
-        replicas,
-        depends_on: at.get("depends_on").map(|at| depends_on(&at)).unwrap_or_default(),
-        grace: at.get("stop_grace_period").and_then(|at| at.span()),
-        one_off: false,
-        changes: project.changing.contains(name),
-        extension: at.get("x-deployctl").map(|at| at.value.clone()),
-        never_restarts: at.get("restart").is_some_and(|at| at.text() == "no"),
     }
 }
 
