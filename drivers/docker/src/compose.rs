@@ -20,7 +20,7 @@ const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
 const NETWORK: &str = "com.docker.compose.network";
 const VOLUME: &str = "com.docker.compose.volume";
-const NUMBER: &str = "com.docker.compose.container-number";
+pub(crate) const NUMBER: &str = "com.docker.compose.container-number";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// Compose shows what has one; ours is never that of a container of its own, so that it makes a new one when it takes over.
 const HASH: &str = "com.docker.compose.config-hash";
@@ -36,6 +36,11 @@ pub(crate) fn labels(compose: &ComposeService, slot: u32) -> HashMap<String, Str
     ];
     let said = compose.options.labels.clone().into_iter();
     said.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// The labels by which the containers of a service are found.
+pub(crate) fn found_by(project: &str, service: &str) -> Vec<String> {
+    vec![format!("{PROJECT}={project}"), format!("{SERVICE}={service}"), format!("{ONE_OFF}=False")]
 }
 
 /// How it is called in its networks.

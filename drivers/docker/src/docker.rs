@@ -142,7 +142,10 @@ impl Inner {
         wanted.extend(with.iter().map(|(name, value)| format!("{name}={value}")));
         let filters: HashMap<&str, Vec<String>> = [("label", wanted)].into();
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        engine.client.call(USUAL, |api| async move { api.list_containers(Some(options)).await }).await
+        let ours = engine.client.call(USUAL, |api| async move { api.list_containers(Some(options)).await }).await;
+        let mut all = ours?;
+        all.extend(self.adopted_containers(with).await?);
+        Ok(all)
     }
 
     /// One at a time for an instance or a job.

@@ -3,6 +3,7 @@
 //! Implements the ports `Instances`, `Jobs` and `Artifacts`; knows no deployments, strategies or traffic. Containers run
 //! under the engine alone, with a restart policy: they outlive deployctl, and are found again by their labels.
 
+mod adopt;
 mod client;
 mod compose;
 mod docker;
@@ -16,6 +17,7 @@ mod logs;
 mod minder;
 mod probe;
 mod request;
+mod same;
 mod secrets;
 mod tracked;
 mod view;

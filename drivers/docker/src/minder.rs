@@ -28,8 +28,13 @@ const NEVER: [&str; 4] = ["unable to find user", "unable to find group", "unknow
 
 /// Looks after `tracked` until the task is aborted, or the container is removed.
 pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
+    // What Compose made before goes when this is there to take its place; what holds a port, when that is taken over.
+    let mut retired = tracked.record.service.is_none() || tracked.record.fronted;
     loop {
         let seen = look(&node, &tracked).await;
+        if !retired && tracked.view().ever_healthy {
+            retired = node.retire_for(&tracked.record).await.is_ok();
+        }
         if tracked.view().removed {
             return;
         }

@@ -1,6 +1,6 @@
 //! What a container is made from: a pure function of the release.
 
-use crate::labels::Record;
+use crate::labels::{Record, ServiceName};
 use crate::{compose, secrets};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, NetworkingConfig,
@@ -80,6 +80,9 @@ fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerC
         port: config.port,
         networks: config.networks.clone(),
         aliases: config.compose.as_ref().map(|service| compose::aliases(service)).unwrap_or_default(),
+        service: config.compose.as_deref().map(ServiceName::of),
+        fronted: release.config.route.as_ref().is_some_and(|route| !route.published.is_empty()),
+        of: release.config.instances,
         health: None,
         check: Vec::new(),
         h2: false,

@@ -85,8 +85,9 @@ impl Managed {
         publishing.await.map_err(died)?.map(|()| true)
     }
 
-    /// Refuses a release whose addresses somebody else has, before anything is changed.
-    pub(crate) async fn claim_listeners(&self, scope: &Scope, config: &AppConfig) -> Result<(), Fault> {
+    /// Refuses a release whose addresses somebody else has, before anything is changed; says what it costs to take them.
+    pub(crate) async fn claim_listeners(&self, scope: &Scope, config: &AppConfig) -> Result<Vec<String>, Fault> {
+        let mut costs = Vec::new();
         let listen = config.route.iter().flat_map(|route| &route.listen);
         for listen in listen {
             let table = self.router.table().await?;
@@ -99,7 +100,36 @@ impl Managed {
             let table = self.router.table().await?;
             match table.listeners.iter().find(|there| there.address == *address) {
                 Some(there) => is_published_by(there, scope)?,
-                None => self.router.can_listen(address).await?,
+                None => costs.extend(self.claim_published(config, address).await?),
+            }
+        }
+        Ok(costs)
+    }
+
+    async fn claim_published(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
+        let Err(taken) = self.router.can_listen(address).await else { return Ok(None) };
+        let Some(holder) = self.instances.in_the_way(config, address).await? else { return Err(taken) };
+        Ok(Some(format!(
+            "{holder} holds {address}: it is stopped when the new release is healthy, and until it has ended and the proxy \
+             listens there, connections are refused, this once"
+        )))
+    }
+
+    /// What takes over an address from a container that holds it does so when it has traffic, not before: until then that
+    /// one serves.
+    pub(crate) async fn hand_over(&self, wanted: &mut Service, config: &AppConfig) -> Result<(), Fault> {
+        if wanted.route.published.is_empty() {
+            return Ok(());
+        }
+        let table = self.router.table().await?;
+        for address in wanted.route.published.clone() {
+            let known = table.listeners.iter().any(|listener| listener.address == address);
+            if known || self.instances.in_the_way(config, &address).await?.is_none() {
+                continue;
+            }
+            match wanted.mode {
+                Mode::Open => self.instances.make_way(config).await?,
+                _ => wanted.route.published.retain(|other| *other != address),
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Compose projects on a real Docker Engine, read by a real Docker Compose.
 
+mod adoption;
 mod bad;
 mod layouts;
 
