@@ -15,6 +15,8 @@ mod ports;
 mod reader;
 mod redact;
 mod service;
+#[cfg(test)]
+mod tests;
 
 pub use build::Build;
 pub use document::{Document, MARKER};

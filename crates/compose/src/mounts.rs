@@ -36,6 +36,7 @@ pub(crate) struct Mounts {
     pub(crate) named: Vec<ComposeVolume>,
     pub(crate) tmpfs: BTreeMap<String, String>,
     pub(crate) secrets: BTreeMap<String, SecretRef>,
+    pub(crate) files: BTreeMap<String, SecretRef>,
 }
 
 pub(crate) fn of_service(service: &At<'_>, top: &At<'_>, named: &BTreeMap<String, ComposeVolume>) -> Mounts {
@@ -103,15 +104,18 @@ fn only(at: &At<'_>, known: &[&str]) {
     }
 }
 
-/// A config of a file is that file, mounted for reading.
+/// A config of a file is that file, mounted for reading; one with a content is a file in memory, like a secret.
 fn config(at: &At<'_>, top: &At<'_>, mounts: &mut Mounts) {
     only(at, &["source", "target", "mode"]);
     let source = at.get("source").map(|at| at.text()).unwrap_or_default();
     let target = at.get("target").map_or_else(|| format!("/{source}"), |at| at.text());
     let Some(said) = top.get("configs").and_then(|all| all.get(&source)) else { return };
-    match said.get("file") {
-        Some(file) => mounts.volumes.push(Volume { source: file.text(), path: target, read_only: true }),
-        None => said.not_built("only configs with `file:` are; put its content into a file"),
+    let content = said.get("content").and_then(|content| content.get("secret"));
+    match (said.get("file"), content, said.get("environment")) {
+        (Some(file), ..) => mounts.volumes.push(Volume { source: file.text(), path: target, read_only: true }),
+        (None, Some(reference), _) => drop(mounts.files.insert(target, SecretRef(reference.text()))),
+        (None, None, Some(name)) => drop(mounts.files.insert(target, SecretRef(format!("env:{}", name.text())))),
+        (None, None, None) => said.not_built("configs with `file:`, `content:` or `environment:` are"),
     }
 }
 

@@ -24,7 +24,8 @@ const WORDS: &[&str] = &[
 /// Ends of names that only say where something is.
 const POINTS: &[&str] = &["_FILE", "_PATH", "_DIR"];
 
-/// Takes out the values of variables that look like secrets, and says them; references stay in their places.
+/// Takes out the values of variables that look like secrets, and the contents of configs, and says them; references stay in
+/// their places.
 pub fn redact(document: &mut Document, app: &str) -> BTreeMap<SecretRef, String> {
     let mut taken = BTreeMap::new();
     let services = document.value_mut().get_mut("services").and_then(Value::as_object_mut);
@@ -36,6 +37,13 @@ pub fn redact(document: &mut Document, app: &str) -> BTreeMap<SecretRef, String>
             *value = json!({ "secret": reference });
             taken.insert(reference, text);
         }
+    }
+    let configs = document.value_mut().get_mut("configs").and_then(Value::as_object_mut);
+    for (name, config) in configs.into_iter().flatten() {
+        let Some(content) = config.get_mut("content").filter(|content| content.is_string()) else { continue };
+        let reference = SecretRef(format!("{SECRET_SCHEME}:{app}/configs/{name}"));
+        let text = std::mem::replace(content, json!({ "secret": reference }));
+        taken.extend(crate::reader::scalar(&text).map(|text| (reference, text)));
     }
     taken
 }

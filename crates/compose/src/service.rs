@@ -191,6 +191,7 @@ fn container(
             check: at.get("healthcheck").and_then(|at| options::check(&at)),
             publish: Vec::new(),
             env_secrets,
+            files: mounts.files,
             options,
         })),
     }

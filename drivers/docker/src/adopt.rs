@@ -103,7 +103,7 @@ impl Inner {
         connected.extend(wanted.config.networks.iter().map(|name| (name.clone(), Default::default())));
         body.labels =
             wanted.config.compose.as_ref().map(|service| service.options.labels.clone().into_iter().collect());
-        let secrets = !wanted.config.secrets.is_empty();
+        let secrets = wanted.record.secrets;
         if differs(&Made { container: &there, image: &image }, &body, secrets).is_some() {
             return Ok(None);
         }

@@ -10,7 +10,9 @@ use bollard::models::{
     PortBinding, ResourcesUlimits, VolumeCreateRequest,
 };
 use bollard::query_parameters::InspectNetworkOptions;
-use deployctl_core::config::{ComposeNetwork, ComposeService, ComposeVolume, EngineCheck, EngineOptions};
+use deployctl_core::config::{
+    ComposeNetwork, ComposeService, ComposeVolume, DockerConfig, EngineCheck, EngineOptions, SecretRef,
+};
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::{Scope, Sha256Hex};
 use deployctl_core::time::Span;
@@ -41,6 +43,11 @@ pub(crate) fn labels(compose: &ComposeService, slot: u32) -> HashMap<String, Str
 /// The labels by which the containers of a service are found.
 pub(crate) fn found_by(project: &str, service: &str) -> Vec<String> {
     vec![format!("{PROJECT}={project}"), format!("{SERVICE}={service}"), format!("{ONE_OFF}=False")]
+}
+
+/// The files with contents of their own, by their paths inside.
+pub(crate) fn files(config: &DockerConfig) -> impl Iterator<Item = (&String, &SecretRef)> {
+    config.compose.iter().flat_map(|service| &service.files)
 }
 
 /// How it is called in its networks.

@@ -81,8 +81,10 @@ impl Instances for Docker {
         let inner = Arc::clone(&self.inner);
         let forget = async move {
             let _gate = gate;
-            inner.remove(&tracked.container).await?;
-            let _ = layout::remove(&inner.layout.adopted(&tracked.id));
+            let adopted = inner.layout.adopted(&tracked.id);
+            // What Compose kept in volumes without a name is not ours to remove.
+            inner.remove(&tracked.container, !adopted.exists()).await?;
+            let _ = layout::remove(&adopted);
             tracked.let_go();
             inner.tracked().remove(&tracked.id);
             let _ = layout::remove(&inner.layout.healthy(&tracked.id));
@@ -241,7 +243,7 @@ impl Inner {
         let look = crate::view::Look::of(&there, record.network());
         let stopping = self.get(id).is_some_and(|known| known.container == container && known.view().stopping);
         if look.is_over() {
-            self.remove(&container).await?;
+            self.remove(&container, true).await?;
             return Ok(false);
         }
         if stopping {
@@ -322,9 +324,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes a container with its anonymous volumes; one that is not there is removed already.
-    pub(crate) async fn remove(&self, container: &str) -> Result<(), Fault> {
-        let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
+    /// Removes a container, and with it its volumes without a name; one that is not there is removed already.
+    pub(crate) async fn remove(&self, container: &str, with_volumes: bool) -> Result<(), Fault> {
+        let options = RemoveContainerOptionsBuilder::new().v(with_volumes).force(true).build();
         let of = container.to_owned();
         let remove =
             self.engine()?.client.call(WORK, |api| async move { api.remove_container(&of, Some(options)).await });

@@ -185,7 +185,7 @@ impl Inner {
         let lost = self.losses.load(Ordering::Relaxed) > 0 || !watched;
         if torn && lost {
             let name = self.name(id.as_str())?;
-            self.remove(&name).await?;
+            self.remove(&name, true).await?;
             self.job_changes.bump(id);
             // Begun by the next call, as if it never was, if that is as good.
             if !repeatable {
@@ -208,7 +208,7 @@ impl Inner {
         let name = self.name(id.as_str())?;
         let there = self.inspect_job(&name).await?;
         if there.is_some() {
-            self.remove(&name).await?;
+            self.remove(&name, true).await?;
             self.sweep_secrets().await;
         }
         self.job_changes.bump(id);

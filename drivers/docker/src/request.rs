@@ -87,7 +87,7 @@ fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerC
         check: Vec::new(),
         h2: false,
         artifact: release.artifact.as_ref().map(|artifact| artifact.sha256.clone()),
-        secrets: !config.secrets.is_empty(),
+        secrets: !config.secrets.is_empty() || compose::files(config).next().is_some(),
         timeout_ms: None,
     }
 }
@@ -162,13 +162,17 @@ impl Wanted<'_> {
         let config = self.config;
         let restart = if self.restarts { RestartPolicyNameEnum::UNLESS_STOPPED } else { RestartPolicyNameEnum::NO };
         let mut mounts: Vec<Mount> = config.volumes.iter().map(|volume| self.mount(volume)).collect();
-        mounts.extend(secrets.map(|folder| Mount {
+        let read = |source: &Path, target: &str| Mount {
             typ: Some(MountType::BIND),
-            source: Some(folder.to_string_lossy().into_owned()),
-            target: Some(secrets::INSIDE.into()),
+            source: Some(source.to_string_lossy().into_owned()),
+            target: Some(target.to_owned()),
             read_only: Some(true),
             ..Mount::default()
-        }));
+        };
+        if let Some(folder) = secrets {
+            mounts.extend((!config.secrets.is_empty()).then(|| read(folder, secrets::INSIDE)));
+            mounts.extend(compose::files(config).map(|(path, _)| read(&folder.join(secrets::file_of(path)), path)));
+        }
         // Two files: the older one is dropped when the newer one is full.
         let half = (config.log_bytes_max / 2).max(1);
         let log = [("max-size".to_owned(), half.to_string()), ("max-file".to_owned(), "2".to_owned())];

@@ -1,9 +1,10 @@
 //! Values of secrets as files in memory, mounted into the containers of a release. Never in an environment, a label, an
 //! image or a file on a disk.
 
+use crate::compose;
 use crate::docker::Inner;
 use crate::labels;
-use deployctl_core::config::DockerConfig;
+use deployctl_core::config::{DockerConfig, SecretRef};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::Sha256Hex;
 use deployctl_runner::trouble::trouble;
@@ -26,7 +27,8 @@ impl Inner {
 
     /// Writes the secrets of a release, where they are missing; none if it has none.
     pub(crate) fn put_secrets(&self, release: &Sha256Hex, config: &DockerConfig) -> Result<Option<PathBuf>, Fault> {
-        if config.secrets.is_empty() {
+        let files: Vec<(String, &SecretRef)> = compose::files(config).map(|(path, of)| (file_of(path), of)).collect();
+        if config.secrets.is_empty() && files.is_empty() {
             return Ok(None);
         }
         let values = (self.options.secrets)(release)?;
@@ -37,9 +39,10 @@ impl Inner {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(cannot)?;
         // Nobody gets here but through the mount; inside, whoever the program runs as must be able to read.
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).map_err(cannot)?;
-        for (name, reference) in &config.secrets {
-            let Some(value) = values.0.get(reference) else { return Err(lost(name, release)) };
-            put(&folder, name, value).map_err(cannot)?;
+        let named = config.secrets.iter().map(|(name, reference)| (name.clone(), reference));
+        for (name, reference) in named.chain(files) {
+            let Some(value) = values.0.get(reference) else { return Err(lost(&name, release)) };
+            put(&folder, &name, value).map_err(cannot)?;
         }
         Ok(Some(folder))
     }
@@ -78,6 +81,11 @@ impl Inner {
         }
         let _ = fs::remove_dir(&root);
     }
+}
+
+/// What a file of a Compose file is called among the secrets of its release.
+pub(crate) fn file_of(path: &str) -> String {
+    format!("file-{}", Sha256Hex::of(path.as_bytes()).short())
 }
 
 fn lost(name: &str, release: &Sha256Hex) -> Fault {

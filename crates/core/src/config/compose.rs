@@ -29,6 +29,9 @@ pub struct ComposeService {
     /// Environment variables whose values are kept like secrets. Whoever may ask the engine can read them all the same.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env_secrets: BTreeMap<String, SecretRef>,
+    /// Files that are mounted for reading, by their paths inside, with contents that are kept like secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, SecretRef>,
     /// All else.
     pub options: EngineOptions,
 }

@@ -11,7 +11,7 @@ use crate::raw::{At, Either, Settings, Text};
 use crate::source::Place;
 use crate::text::{shorten, suggest};
 use deployctl_compose::{MARKER, Problem, Service};
-use deployctl_core::config::{AppConfig, ArtifactSource, Command, Migrate, Strategy, TargetConfig};
+use deployctl_core::config::{AppConfig, ArtifactSource, Command, ComposeService, Migrate, Strategy, TargetConfig};
 use deployctl_core::id::{AppName, Version};
 use deployctl_core::time::Span;
 use std::collections::BTreeMap;
@@ -227,7 +227,10 @@ impl<'a> Project<'_, 'a> {
         };
         if let TargetConfig::Docker(docker) = &config.target {
             cx.secrets.extend(docker.secrets.values().cloned());
-            cx.secrets.extend(docker.compose.iter().flat_map(|compose| compose.env_secrets.values().cloned()));
+            let kept = |compose: &ComposeService| {
+                compose.env_secrets.values().chain(compose.files.values()).cloned().collect::<Vec<_>>()
+            };
+            cx.secrets.extend(docker.compose.iter().flat_map(|compose| kept(compose)));
         }
         let environment = self.question.environment;
         let route_at = said.route.as_ref().map_or(at, |route| route.at);

@@ -30,11 +30,6 @@ fn what_is_wrong_with_a_compose_file_is_said_with_its_line() {
             "publishes the port",
         ),
         ("services:\n  web:\n    image: x\n    x-deployctl: { rout: {} }\n", "compose.yaml:4:20", "rout"),
-        (
-            "services:\n  web:\n    image: x\n    configs: [c]\nconfigs: { c: { content: hello } }\n",
-            "compose.yaml:5:12",
-            "not built",
-        ),
     ];
     for (text, place, what) in wrong {
         shop.file("compose.yaml", text);

@@ -11,6 +11,7 @@ services:
     ports: ["127.0.0.1:PORT:8080"]
     depends_on: [db]
     secrets: [token]
+    configs: [{ source: told, target: /data/told }]
     environment:
       ROLE: api
       DB_PASSWORD: ${DB_PASSWORD}
@@ -23,6 +24,7 @@ services:
     stop_grace_period: 1s
     depends_on: [db, api]
 secrets: { token: { file: ../token.txt } }
+configs: { told: { content: "role of ${ROLE_NAME:-nobody}" } }
 "#;
 
 fn git(folder: &std::path::Path, args: &[&str]) {
@@ -52,7 +54,7 @@ fn a_folder_with_a_dockerfile_per_role_works_as_it_stands() {
     git(&folder, &["tag", "v1"]);
     shop.deploy("v1").code(0);
     assert_eq!((shop.get("/env/ROLE"), shop.get("/secret/token")), ("api".into(), "t0ken".into()));
-    assert_eq!(shop.get("/env/DB_PASSWORD"), "h8sh-h8sh");
+    assert_eq!((shop.get("/env/DB_PASSWORD"), shop.get("/read/told")), ("h8sh-h8sh".into(), "role of nobody".into()));
     shop.world.write("p/docker/api.conf", "print=I am new\n");
     git(&folder, &["commit", "-qam", "two"]);
     git(&folder, &["tag", "v2"]);

@@ -162,6 +162,8 @@ fn a_compose_file_is_deployed_replaced_rolled_back_and_taken_down() {
     assert_eq!(shop.status("/reach/store:6379"), 200, "services reach each other by their names");
     assert_eq!((shop.containers("worker").len(), shop.containers("migrate").len()), (2, 0));
     let store = shop.containers("store");
+    let all = shop.world.json("status --env dev --app whole");
+    assert_eq!(all.as_array().map(Vec::len), Some(4), "the app means all its services: {all}");
     let seen = shop.compose("v1", &["ps", "--format", "{{.Service}}"]);
     for service in ["web", "worker", "store"] {
         assert!(seen.contains(service), "Compose sees what it would have started: {seen}");
@@ -228,4 +230,31 @@ fn a_bad_version_of_one_service_turns_all_of_them_back() {
     assert_eq!(text(&shop.world.json("history --env dev --app turned.web")[0]["verdict"]), "rolled_back");
     poll("health", || shop.world.now("turned.web").contains("v1 healthy 1").then_some(()));
     shop.down();
+}
+
+#[test]
+fn what_one_environment_has_goes_to_the_next_as_it_is() {
+    let text = "name: NAME\nservices:\n  web:\n    image: \"NAME:${VERSION}\"\n    environment: { API_TOKEN: \"${MY_TOKEN}\" }\n    \
+                stop_grace_period: 1s\n  store:\n    image: NAME-store:7\n    stop_grace_period: 1s\n";
+    let spec = SPEC.replace("{ dev: {} }", "{ dev: {}, prod: { after: dev } }");
+    let spec = spec.replace("compose }", "compose, in: { prod: { project_name: NAME-prod } } }");
+    let Some(mut shop) = Shop::new("promoted", &spec, "compose.yaml", text) else { return };
+    for image in ["promoted:v1", "promoted-store:7"] {
+        shop.engine.image(image, "", &[]);
+    }
+    shop.world.var("MY_TOKEN", "h8sh-h8sh");
+    shop.deploy("v1").code(0);
+    let early = shop.world.run("deploy --env prod --app promoted --version v2");
+    assert!(early.code != 0 && early.err.contains("promoted:v2"), "{}", early.err);
+    shop.world.ok("promote --app promoted --from dev --to prod");
+    let there = shop.world.json("status --env prod --app promoted.web");
+    assert_eq!(text_of(&there, "version"), "v1");
+    let names = shop.engine.docker(&["ps", "--filter", "label=com.docker.compose.project=promoted-prod", "-q"]);
+    assert_eq!(names.lines().count(), 2);
+    shop.world.ok("down --env prod --app promoted");
+    shop.down();
+}
+
+fn text_of(status: &serde_json::Value, key: &str) -> String {
+    text(&status[0][key])
 }
