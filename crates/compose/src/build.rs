@@ -39,20 +39,14 @@ pub(crate) fn build(at: &At<'_>) -> Build {
 }
 
 impl Build {
-    /// The command that builds the image as `tag`, to be run in the project's folder `dir` or in a checkout of it.
-    pub fn command(&self, tag: &str, dir: &Path) -> Vec<String> {
+    /// The folder and the Dockerfile as seen from the project's folder `dir`, so that they are the same in a checkout of it.
+    pub fn paths(&self, dir: &Path) -> (String, Option<String>) {
         let context = relative(Path::new(&self.context), dir);
-        let mut command: Vec<String> = ["docker", "build", "--tag", tag].map(str::to_owned).into();
-        if let Some(file) = &self.dockerfile {
-            let file = if file.starts_with('/') { relative(Path::new(file), dir) } else { format!("{context}/{file}") };
-            command.extend(["--file".to_owned(), file]);
-        }
-        command.extend(self.target.iter().flat_map(|target| ["--target".to_owned(), target.clone()]));
-        for (flag, values) in [("--build-arg", &self.args), ("--label", &self.labels)] {
-            command.extend(values.iter().flat_map(|(name, value)| [flag.to_owned(), format!("{name}={value}")]));
-        }
-        command.push(context);
-        command
+        let file = |file: &String| match file.starts_with('/') {
+            true => relative(Path::new(file), dir),
+            false => format!("{context}/{file}"),
+        };
+        (context.clone(), self.dockerfile.as_ref().map(file))
     }
 }
 
@@ -71,18 +65,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_is_a_command_in_the_projects_folder() {
-        let build = Build {
-            context: "/p".into(),
-            dockerfile: Some("docker/Dockerfile.api".into()),
-            args: [("A".to_owned(), "1".to_owned())].into(),
-            ..Build::default()
+    fn a_build_is_said_from_the_projects_folder() {
+        let paths = |context: &str, file: Option<&str>, dir: &str| {
+            let build = Build { context: context.into(), dockerfile: file.map(str::to_owned), ..Build::default() };
+            let (context, file) = build.paths(Path::new(dir));
+            format!("{context} {}", file.unwrap_or_default())
         };
-        let words = |build: &Build, dir: &str| build.command("api:v1", Path::new(dir)).join(" ");
-        let wanted = "docker build --tag api:v1 --file ./docker/Dockerfile.api --build-arg A=1 .";
-        assert_eq!(words(&build, "/p"), wanted);
-        let below = Build { context: "/p/web".into(), ..Build::default() };
-        assert_eq!(words(&below, "/p"), "docker build --tag api:v1 web");
-        assert_eq!(words(&below, "/p/docker"), "docker build --tag api:v1 ../web");
+        assert_eq!(paths("/p", Some("docker/Dockerfile.api"), "/p"), ". ./docker/Dockerfile.api");
+        assert_eq!(paths("/p/web", None, "/p"), "web ");
+        assert_eq!(paths("/p/web", Some("/p/x/Dockerfile"), "/p/docker"), "../web ../x/Dockerfile");
     }
 }

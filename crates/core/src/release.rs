@@ -1,6 +1,6 @@
 //! A release: what runs, for good.
 
-use crate::config::{AppConfig, Artifact, ArtifactFormat, ArtifactSource, SecretRef, TargetConfig};
+use crate::config::{AppConfig, Artifact, SecretRef};
 use crate::id::{AppName, EnvName, ProjectName, RegionName, Sha256Hex, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,16 +34,6 @@ impl Release {
     /// Maps are ordered and no floating-point number occurs, so equal releases have equal bytes.
     pub fn id(&self) -> Sha256Hex {
         Sha256Hex::of(&self.bytes())
-    }
-
-    /// Where its artifact can be had again, if it is named by what it is in a place that others keep.
-    pub fn source_again(&self) -> Option<ArtifactSource> {
-        match (&self.config.target, &self.artifact) {
-            (TargetConfig::Docker(docker), Some(Artifact { sha256, format: ArtifactFormat::ImageManifest })) => {
-                Some(ArtifactSource::Image(format!("{}@sha256:{sha256}", docker.image)))
-            }
-            _ => None,
-        }
     }
 
     /// Its canonical JSON, as kept among the blobs.

@@ -76,7 +76,7 @@ impl Engine {
         }
         let (version, app) = (&release.version, &release.app);
         let lost = format!("{app} cannot go back to {version}: what it runs is not kept any more");
-        let why = match release.source_again() {
+        let why = match release.config.source_again(artifact) {
             None => lost,
             Some(source) => match artifacts.ingest(&source, Some(&artifact.sha256)).await {
                 Ok(_) => return Ok(()),

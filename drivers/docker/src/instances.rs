@@ -81,10 +81,8 @@ impl Instances for Docker {
         let inner = Arc::clone(&self.inner);
         let forget = async move {
             let _gate = gate;
-            let adopted = inner.layout.adopted(&tracked.id);
-            // What Compose kept in volumes without a name is not ours to remove.
-            inner.remove(&tracked.container, !adopted.exists()).await?;
-            let _ = layout::remove(&adopted);
+            inner.remove(&tracked.container, false).await?;
+            let _ = layout::remove(&inner.layout.adopted(&tracked.id));
             tracked.let_go();
             inner.tracked().remove(&tracked.id);
             let _ = layout::remove(&inner.layout.healthy(&tracked.id));
@@ -186,7 +184,8 @@ impl Inner {
             return Arc::clone(known);
         }
         let healthy = self.layout.healthy(&id);
-        let tracked = Tracked::new(id.clone(), container, record, created, healthy, Arc::clone(&self.scopes));
+        let name = self.name(id.as_str()).unwrap_or_default();
+        let tracked = Tracked::new(id.clone(), name, container, record, created, healthy, Arc::clone(&self.scopes));
         let minder = tokio::spawn(minder::mind(Arc::clone(self), Arc::clone(&tracked)));
         tracked.minded_by(minder.abort_handle());
         if let Some(before) = all.insert(id, Arc::clone(&tracked)) {
@@ -243,7 +242,7 @@ impl Inner {
         let look = crate::view::Look::of(&there, record.network());
         let stopping = self.get(id).is_some_and(|known| known.container == container && known.view().stopping);
         if look.is_over() {
-            self.remove(&container, true).await?;
+            self.remove(&container, false).await?;
             return Ok(false);
         }
         if stopping {
@@ -324,7 +323,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Removes a container, and with it its volumes without a name; one that is not there is removed already.
+    /// Removes a container; one that is not there is removed already. Volumes that its image had made for it may hold
+    /// data of an instance, not of a job.
     pub(crate) async fn remove(&self, container: &str, with_volumes: bool) -> Result<(), Fault> {
         let options = RemoveContainerOptionsBuilder::new().v(with_volumes).force(true).build();
         let of = container.to_owned();

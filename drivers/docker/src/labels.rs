@@ -21,6 +21,9 @@ const DIGEST: &str = "io.deployctl.digest";
 pub(crate) const INSTANCE: &str = "instance";
 pub(crate) const JOB: &str = "job";
 
+/// On an image that deployctl had built: nobody else misses it.
+pub const BUILT: &str = "io.deployctl.build";
+
 /// All that is needed to look after a container without its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -52,6 +55,11 @@ pub(crate) struct Record {
     pub(crate) artifact: Option<Sha256Hex>,
     /// Whether files with secrets are mounted into it.
     pub(crate) secrets: bool,
+    /// Limits, as the engine counts them.
+    #[serde(default)]
+    pub(crate) memory_bytes: Option<i64>,
+    #[serde(default)]
+    pub(crate) nano_cpus: Option<i64>,
     /// How long a job may take, in milliseconds.
     #[serde(default)]
     pub(crate) timeout_ms: Option<u64>,

@@ -7,6 +7,8 @@ mod adopt;
 mod client;
 mod compose;
 mod docker;
+mod drift;
+mod endpoint;
 mod events;
 mod images;
 mod instances;
@@ -23,3 +25,5 @@ mod tracked;
 mod view;
 
 pub use docker::{Docker, DockerOptions};
+pub use endpoint::Endpoint;
+pub use labels::BUILT;

@@ -58,7 +58,10 @@ pub(crate) async fn look(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
         async move { api.inspect_container(&id, None::<InspectContainerOptions>).await }
     });
     let looked = match inspect.await {
-        Ok(inspected) => Look::of(&inspected, tracked.record.network()),
+        Ok(inspected) => {
+            let drift = crate::drift::drift(&inspected, &tracked.record, &tracked.name);
+            Look { drift, ..Look::of(&inspected, tracked.record.network()) }
+        }
         Err(trouble) if trouble.is_missing() => {
             tracked.update(|view| view.removed = true);
             return true;

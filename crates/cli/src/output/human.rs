@@ -66,9 +66,10 @@ fn block(status: &Status) -> String {
         .iter()
         .map(|i| {
             let pid = i.pid.map_or(String::new(), |pid| format!("pid {pid}"));
+            let process = i.container.clone().unwrap_or(pid);
             let restarts = if i.restarts > 0 { format!("{} restarts", i.restarts) } else { String::new() };
             let address = i.address.clone().unwrap_or_default();
-            vec![format!("  {}", i.id), i.version.clone(), i.state.clone(), address, pid, restarts]
+            vec![format!("  {}", i.id), i.version.clone(), i.state.clone(), address, process, restarts]
         })
         .collect();
     if !rows.is_empty() {

@@ -3,7 +3,7 @@
 mod ports;
 mod settings;
 
-use super::{Answer, Context, Question, ResolvedApp, context, version};
+use super::{Answer, Build, Context, ImageBuild, Question, ResolvedApp, context, version};
 use crate::code::Code;
 use crate::composed::{ComposeAsk, Read};
 use crate::diagnostic::Findings;
@@ -15,6 +15,7 @@ use deployctl_core::config::{AppConfig, ArtifactSource, Command, ComposeService,
 use deployctl_core::id::{AppName, Version};
 use deployctl_core::time::Span;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Compose's own default for how long a container may take to end.
 const GRACE: Span = Span::secs(10);
@@ -244,7 +245,7 @@ impl<'a> Project<'_, 'a> {
             artifact: Some(ArtifactSource::Image(service.image.reference.clone())),
             known_first,
             artifact_sha256: None,
-            build: service.build.as_ref().map(|build| build.command(&service.image.reference, cx.dir)),
+            build: service.build.as_ref().map(|build| image_build(build, &service.image.reference, cx.dir)),
             secrets: cx.secrets.into_iter().collect(),
             approvals: environment.approvals,
             after: environment.after.clone(),
@@ -286,6 +287,18 @@ fn job(
     let run = service.docker.command.clone().unwrap_or_default();
     let migrate = Migrate { run: command(run), undo: undo.map(command), irreversible };
     Some(AppConfig { instances: 0, strategy: Strategy::Recreate, migrate: Some(migrate), health: None, ..config })
+}
+
+fn image_build(build: &deployctl_compose::Build, tag: &str, dir: &Path) -> Build {
+    let (context, dockerfile) = build.paths(dir);
+    Build::Image(ImageBuild {
+        tag: tag.to_owned(),
+        context,
+        dockerfile,
+        stage: build.target.clone(),
+        args: build.args.clone(),
+        labels: build.labels.clone(),
+    })
 }
 
 /// How long a service may take to end.

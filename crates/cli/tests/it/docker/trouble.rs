@@ -151,3 +151,66 @@ fn what_a_container_lacks_is_said_and_what_ran_stays() {
     }
     world.ok("down --env dev --app lacks");
 }
+
+#[test]
+fn what_was_changed_by_hand_is_shown_and_replaced_by_the_next_deployment() {
+    let Some(engine) = engine::shared() else { return };
+    let world = world(&engine, "edited", &API.replace("port: 8080", "port: 8080\n    limits: { memory: 512MiB }"));
+    engine.image("edited:v1", "", &[]);
+    engine.docker(&["network", "create", "other"]);
+    world.ok("deploy --env dev --all --version v1");
+    let edits: [(&[&str], &str); 4] = [
+        (
+            &["update", "--memory", "300m", "--memory-swap", "600m"],
+            "its memory limit is 314572800 bytes, not 536870912",
+        ),
+        (&["update", "--restart", "no"], "its restart policy is `no`, not `unless-stopped`"),
+        (&["network", "connect", "other"], "it was connected to the network other"),
+        (&["rename"], "it was renamed to by-hand"),
+    ];
+    for (edit, says) in edits {
+        let name = engine.containers("edited")[0].clone();
+        let last: &[&str] = if edit == ["rename"] { &["by-hand"] } else { &[] };
+        engine.docker(&[edit, &[name.as_str()], last].concat());
+        let status = poll(says, || {
+            let status = world.status("dev", "edited");
+            text(&status["instances"][0]["drift"]).contains(says).then_some(status)
+        });
+        assert!(text(&status["detail"]).contains("was changed by hand"), "{status}");
+        assert_eq!(text(&status["health"]), "healthy", "it goes on");
+        world.ok("deploy --env dev --all --version v1");
+        let status = world.status("dev", "edited");
+        assert_eq!((text(&status["instances"][0]["drift"]), text(&status["detail"])), ("-".into(), "-".into()));
+        assert_ne!(text(&status["instances"][0]["container"]), name);
+        assert_eq!(engine.containers("edited").len(), 1);
+    }
+    let nothing = world.ok("deploy --env dev --all --version v1");
+    assert!(nothing.err.contains("nothing was changed"), "{}", nothing.err);
+    world.ok("down --env dev --app edited");
+    engine.docker(&["network", "rm", "other"]);
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let Some(engine) = engine::alone() else { return };
+    let world = world(&engine, "full", API);
+    engine.image("full:v1", "", &[]);
+    engine.image("full:v2", "", &[]);
+    world.ok("deploy --env dev --all --version v1");
+    let filler = engine.containers_folder().join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    // A small file system of its own: were it not, this must not fill the machine's.
+    let is_full = (0..32 * 1024).any(|_| std::io::Write::write_all(&mut file, &[1; 4096]).is_err());
+    if !is_full {
+        std::fs::remove_file(&filler).expect("the file");
+        panic!("{} is on no small file system of its own", engine.containers_folder().display());
+    }
+    drop(file);
+    let deploy = world.spawn("deploy --env dev --all --version v2");
+    waits_for(&world, "cannot be made: no space left on device");
+    assert_eq!(world.served("full"), "v1");
+    std::fs::remove_file(&filler).expect("the file");
+    finish(deploy).code(0);
+    assert_eq!(world.now("full"), "v2 healthy 1");
+    world.ok("down --env dev --app full");
+}
