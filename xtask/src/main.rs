@@ -1,5 +1,6 @@
 //! Chores of the repository, run as `cargo xtask NAME`.
 
+mod compose;
 mod crash;
 mod proof;
 mod tidy;
@@ -11,13 +12,14 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::run(root),
+        Some("compose") => compose::run(root),
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
         Some("lost-docker") => proof::run(root, "lost-docker", "lost-requests-docker.md"),
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, crash, lost, lost-docker, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, compose, crash, lost, lost-docker, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

@@ -101,6 +101,7 @@ fn argv(build: &Build, app: &ResolvedApp, origin: &Origin) -> Vec<String> {
     for (name, value) in labels.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         argv.extend(["--label".into(), format!("org.opencontainers.image.{name}={value}")]);
     }
+    argv.extend(image.labels.iter().flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]));
     argv.extend(["--label".into(), format!("{BUILT}={}", app.app)]);
     argv.extend(image.dockerfile.iter().flat_map(|file| ["--file".to_owned(), file.clone()]));
     argv.extend(image.stage.iter().flat_map(|stage| ["--target".to_owned(), stage.clone()]));

@@ -7,6 +7,7 @@ mod asking;
 mod binary;
 mod build;
 mod command;
+mod compose;
 mod fail;
 mod follow;
 mod output;

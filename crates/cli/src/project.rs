@@ -1,6 +1,7 @@
 //! The project at hand: its specification, and what is asked of the engine because of it.
 
 use crate::args::Where;
+use crate::compose::{self, Values};
 use crate::fail::Failure;
 use crate::secrets::Reader;
 use deployctl_core::ask::{By, Deploy, DeployLeg};
@@ -25,9 +26,9 @@ pub(crate) fn dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The specification.
-pub(crate) fn load(given: Option<&Path>, overlays: &[PathBuf]) -> Result<Spec, Failure> {
-    Ok(Spec::load(&dir(given)?, overlays)?)
+/// The specification, with what its Compose files say and the secrets of these.
+pub(crate) fn load(given: Option<&Path>, overlays: &[PathBuf]) -> Result<(Spec, Values), Failure> {
+    compose::read(Spec::load(&dir(given)?, overlays)?)
 }
 
 /// The project's name, if there is a project; of a broken specification what it says as its name. Looking and going back
@@ -58,37 +59,49 @@ fn said_name(dir: &Path) -> Option<ProjectName> {
 pub(crate) struct Wanted {
     pub(crate) spec: Spec,
     pub(crate) apps: Vec<ResolvedApp>,
+    values: Values,
 }
 
 impl Wanted {
     /// Resolves the selected apps of an environment, in the order of their dependencies, region by region.
-    pub(crate) fn new(spec: Spec, place: &Where, version: Option<&Version>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        (spec, values): (Spec, Values),
+        place: &Where,
+        version: Option<&Version>,
+    ) -> Result<Self, Failure> {
         let environment = spec.environment(place.env.as_str())?.clone();
-        if let Some(app) = &place.apps.app {
-            spec.app(app.as_str())?;
+        let only = place.apps.app.as_ref();
+        if let Some(app) = only {
+            spec.app(app.group().unwrap_or(app.as_str()))?;
         }
         let regions = regions(&environment, place.region.as_ref())?;
-        let mut apps = Vec::new();
+        let mut apps: Vec<ResolvedApp> = Vec::new();
         for region in &regions {
             for app in spec.order(&environment.name) {
-                if place.apps.app.as_ref().is_none_or(|only| *only == app) {
-                    apps.push(spec.resolve(&environment.name, &app, region, version)?);
+                if only.is_none_or(|only| *only == app || only.group() == Some(app.as_str())) {
+                    let mut here = spec.resolve(&environment.name, &app, region, version)?;
+                    here.retain(|app| only.is_none_or(|only| app.app.is_meant_by(only)));
+                    apps.append(&mut here);
                 }
             }
         }
-        if let (Some(_), Some(version)) = (&place.apps.app, version)
-            && let Some(pinned) = apps.iter().find(|app| app.version != *version)
+        if let (Some(only), true) = (only, apps.is_empty()) {
+            let message = format!("there is no app `{only}`: its Compose file has no such service");
+            return Err(Failure::usage("spec-unknown-name", message));
+        }
+        if let (Some(only), Some(version)) = (only, version)
+            && let Some(pinned) = apps.iter().find(|app| app.app == *only && app.version != *version)
         {
             let message =
                 format!("{} pins version {}, so it cannot be brought to {version}", pinned.app, pinned.version);
             return Err(Failure::usage("version-pinned", message));
         }
-        Ok(Self { spec, apps })
+        Ok(Self { spec, apps, values })
     }
 
     /// The question to the engine. Reads the secrets.
     pub(crate) fn ask(&self, by: By, plan: Option<String>, built_here: bool) -> Result<Deploy, Failure> {
-        let mut secrets = Reader::new(self.spec.dir());
+        let mut secrets = Reader::new(&self.spec, self.values.clone());
         let mut legs = Vec::new();
         for app in &self.apps {
             let mut values = std::collections::BTreeMap::new();
@@ -101,6 +114,7 @@ impl Wanted {
                 config: app.config.clone(),
                 artifact: app.artifact.clone(),
                 sha256: app.artifact_sha256.clone(),
+                known_first: app.known_first,
                 built_here: built_here && app.build.is_some(),
                 secrets: values,
             });
@@ -143,7 +157,11 @@ fn regions(environment: &Environment, only: Option<&RegionName>) -> Result<Vec<R
 
 /// The specification as it is stored with a release, for `promote`.
 fn stored(spec: &Spec) -> String {
-    serde_json::json!({ "dir": spec.dir(), "sources": spec.sources() }).to_string()
+    let (dir, sources, composed) = (spec.dir(), spec.sources(), spec.composed());
+    match composed.is_empty() {
+        true => serde_json::json!({ "dir": dir, "sources": sources }).to_string(),
+        false => serde_json::json!({ "dir": dir, "sources": sources, "composed": composed }).to_string(),
+    }
 }
 
 /// A stored specification, read again.
@@ -152,5 +170,9 @@ pub(crate) fn restored(text: &str) -> Result<Spec, Failure> {
     let mut value: serde_json::Value = serde_json::from_str(text).map_err(|_| bad())?;
     let sources: Vec<Source> = serde_json::from_value(value["sources"].take()).map_err(|_| bad())?;
     let dir = value["dir"].as_str().ok_or_else(bad)?;
-    Ok(Spec::parse(Path::new(dir), sources)?)
+    let spec = Spec::parse(Path::new(dir), sources)?;
+    match value["composed"].take() {
+        serde_json::Value::Null => Ok(spec),
+        composed => Ok(spec.with_composed(serde_json::from_value(composed).map_err(|_| bad())?)?),
+    }
 }

@@ -1,11 +1,13 @@
 //! Values of secrets, read where the command runs: `env:NAME`, `file:PATH`, `stdin:`.
 
+use crate::compose::{self, Values};
 use crate::fail::Failure;
+use deployctl_compose::SECRET_SCHEME;
 use deployctl_core::ask::SecretBytes;
 use deployctl_core::config::SecretRef;
+use deployctl_spec::Spec;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
-use std::path::Path;
 use std::sync::Arc;
 
 /// No secret is larger.
@@ -13,19 +15,30 @@ const VALUE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads references, each once.
 pub(crate) struct Reader<'a> {
-    /// Relative files are relative to this.
-    dir: &'a Path,
+    /// Relative files are relative to its directory; what its Compose files hold is asked for when it is needed.
+    spec: &'a Spec,
     known: BTreeMap<SecretRef, SecretBytes>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(dir: &'a Path) -> Self {
-        Self { dir, known: BTreeMap::new() }
+    /// `known`: values that were read already.
+    pub(crate) fn new(spec: &'a Spec, known: Values) -> Self {
+        Self { spec, known }
     }
 
     pub(crate) fn read(&mut self, reference: &SecretRef) -> Result<SecretBytes, Failure> {
         if let Some(value) = self.known.get(reference) {
             return Ok(value.clone());
+        }
+        if reference.0.split_once(':').is_some_and(|(scheme, _)| scheme == SECRET_SCHEME) {
+            self.known.extend(compose::values(self.spec)?);
+            return self.known.get(reference).cloned().ok_or_else(|| {
+                let message = format!(
+                    "the secret `{reference}` cannot be read: the Compose file has it no more",
+                    reference = reference.0
+                );
+                Failure::usage("secret-missing", message)
+            });
         }
         let bytes = self.fetch(&reference.0)?;
         let value = SecretBytes(Arc::from(bytes));
@@ -42,7 +55,7 @@ impl<'a> Reader<'a> {
                 Ok(std::os::unix::ffi::OsStringExt::into_vec(value))
             }
             Some(("file", path)) => {
-                let path = self.dir.join(path);
+                let path = self.spec.dir().join(path);
                 let read = std::fs::File::open(&path).and_then(bounded);
                 read.map_err(|e| missing(format!("{}: {e}", path.display())))
             }

@@ -1,6 +1,8 @@
 //! A small server for the tests of the command line. What it does stands in `app.conf` in its folder, a `key=value` a
 //! line; without that file it is a good one. Its arguments are the port and, if not 127.0.0.1, the address.
 //!
+//! Instead of a port, `job` runs to its end, and `probe PORT` says whether something listens there.
+//!
 //! `print` lines are printed at the start; `exit` ends it with this code then; `exit_after_ms` later; `health` is one of
 //! `ok`, `500`, `hang`, `slow:MS`, `flaky:N` (N times 500, then 200) and `until:FILE` (500 once that is there); `work` is
 //! the status of `GET /work`; `GET /wait` makes a file `asked` in the folder `wait` and answers once `answer` is there.
@@ -20,6 +22,10 @@ fn main() {
     }
     if std::env::args().nth(1).as_deref() == Some("job") {
         job(&conf);
+    }
+    if std::env::args().nth(1).as_deref() == Some("probe") {
+        let port: u16 = std::env::args().nth(2).and_then(|port| port.parse().ok()).unwrap_or(0);
+        exit(i32::from(TcpStream::connect(("127.0.0.1", port)).is_err()));
     }
     if let Some(code) = value(&conf, "exit") {
         exit(code.parse().unwrap_or(1));
@@ -75,6 +81,8 @@ fn answer(mut stream: TcpStream, conf: &str) -> std::io::Result<()> {
         ("/", "wait") => (wait(value(conf, "wait").unwrap_or("/nowhere")), String::new()),
         ("/", "work") => (value(conf, "work").and_then(|s| s.parse().ok()).unwrap_or(200), String::new()),
         ("/env/", name) => (200, env(name)),
+        ("/reach/", address) => (if TcpStream::connect(address).is_ok() { 200 } else { 502 }, String::new()),
+        ("/read/", name) => (200, std::fs::read_to_string(format!("/data/{name}")).unwrap_or_default()),
         ("/secret/", name) => (200, std::fs::read_to_string(format!("/run/secrets/{name}")).unwrap_or_default()),
         ("/slow/", ms) => {
             std::thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0)));

@@ -2,6 +2,7 @@
 
 mod it {
     mod checks;
+    mod compose;
     mod contract;
     mod deploy;
     mod docker;

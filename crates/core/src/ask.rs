@@ -39,6 +39,9 @@ pub struct DeployLeg {
     pub artifact: Option<ArtifactSource>,
     /// The digest that it must have.
     pub sha256: Option<Sha256Hex>,
+    /// What its version is known as goes before what its source has now: the source has a name that moves.
+    #[serde(default)]
+    pub known_first: bool,
     /// It was built from a tree with local changes or without a revision.
     pub built_here: bool,
     /// The values of its secrets.
@@ -132,7 +135,7 @@ pub struct Selection {
     pub environment: Option<EnvName>,
     /// In this region.
     pub region: Option<RegionName>,
-    /// This app.
+    /// This app, or all apps of this group.
     pub app: Option<AppName>,
 }
 
@@ -142,7 +145,7 @@ impl Selection {
         self.project.as_ref().is_none_or(|p| *p == scope.project)
             && self.environment.as_ref().is_none_or(|e| *e == scope.environment)
             && self.region.as_ref().is_none_or(|r| *r == scope.region)
-            && self.app.as_ref().is_none_or(|a| *a == scope.app)
+            && self.app.as_ref().is_none_or(|a| scope.app.is_meant_by(a))
     }
 }
 

@@ -2,9 +2,11 @@
 //! when an instance starts. Part of a release, and so of its identity.
 
 mod artifact;
+mod compose;
 mod container;
 
 pub use artifact::{Artifact, ArtifactFormat, ArtifactSource};
+pub use compose::{ComposeNetwork, ComposeService, ComposeVolume, EngineCheck, EngineOptions, Publish};
 pub use container::{DockerConfig, Volume};
 
 use crate::id::AppName;
@@ -253,6 +255,9 @@ pub struct Route {
     /// Addresses of the environment (its `listen`) where the route is reached by host; besides these every routed scope
     /// has a loopback address of its own.
     pub listen: Vec<Listen>,
+    /// Addresses, `IP:PORT`, that lead here alone, whatever the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<String>,
     /// Host names; `*.example.com` takes one label more; empty takes any host.
     pub hosts: Vec<String>,
     /// Requests whose host is one of these are redirected to the first of `hosts`.

@@ -104,9 +104,10 @@ pub trait Driver: Send + Sync {
     /// One bounded step towards a waypoint. Safe to repeat, from any state.
     async fn converge(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault>;
     /// Whether the machine can give what a release wants for itself alone, such as addresses to listen on; a conflict
-    /// that names the owner if somebody else has it. Asked before anything is changed; changes nothing.
-    async fn claim(&self, _scope: &Scope, _config: &AppConfig) -> Result<(), Fault> {
-        Ok(())
+    /// that names the owner if somebody else has it. Says what taking it costs, for people, where it costs anything. Asked
+    /// before anything is changed; changes nothing.
+    async fn claim(&self, _scope: &Scope, _config: &AppConfig) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
     }
     /// Late values for a leg that starts now.
     async fn bind(&self, scope: &Scope, to: &Desired) -> Result<Binding, Fault>;

@@ -89,6 +89,15 @@ fn check_label(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// A name, or the name of a group and one in it: `shop.web`.
+fn check_app(text: &str) -> Result<(), &'static str> {
+    match text.split_once('.') {
+        None => check_label(text),
+        Some(_) if text.len() > 63 => Err("is longer than 63 characters"),
+        Some((group, app)) => check_label(group).and_then(|()| check_label(app)),
+    }
+}
+
 fn check_version(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("is empty");
@@ -129,8 +138,8 @@ checked_name!(
     /// The name of a project: what `project:` says.
     ProjectName, "project name", check_label);
 checked_name!(
-    /// The name of a thing that is deployed as one.
-    AppName, "app name", check_label);
+    /// The name of a thing that is deployed as one; `GROUP.NAME` if it came of an app that stands for several.
+    AppName, "app name", check_app);
 checked_name!(
     /// The name of an environment, such as `prod`.
     EnvName, "environment name", check_label);
@@ -155,6 +164,18 @@ checked_name!(
 checked_name!(
     /// An engine process, new at every start.
     OwnerId, "owner id", check_token);
+
+impl AppName {
+    /// The app that it came of, if that stands for several.
+    pub fn group(&self) -> Option<&str> {
+        self.0.split_once('.').map(|(group, _)| group)
+    }
+
+    /// Whether `named` means this app: by its own name, or by that of its group.
+    pub fn is_meant_by(&self, named: &Self) -> bool {
+        self == named || self.group() == Some(named.as_str())
+    }
+}
 
 impl RegionName {
     /// The region of an environment that names none.
@@ -236,7 +257,9 @@ pub struct Fence(pub u64);
 /// The id of the instance in `slot` of `revision`.
 pub fn instance_id(scope: &Scope, revision: &Revision, slot: u32) -> InstanceId {
     let digest = Sha256Hex::of(format!("instance\0{scope}\0{revision}\0{slot}").as_bytes());
-    InstanceId(format!("{}-{}-{}", scope.app.as_str(), slot, &digest.as_str()[..8]).chars().take(64).collect())
+    // What tells it apart stays whole, however long the name is.
+    let app: String = scope.app.as_str().chars().take(44).map(|c| if c == '.' { '-' } else { c }).collect();
+    InstanceId(format!("{app}-{slot}-{}", &digest.as_str()[..8]))
 }
 
 /// The id of attempt `attempt` of the job `name` of `deployment` in `scope`.
@@ -264,6 +287,34 @@ mod tests {
             assert_eq!(Version::new(bad).unwrap_err().to_string(), why);
         }
         assert!(Version::new("a".repeat(129)).unwrap_err().to_string().ends_with("is longer than 128 characters"));
+    }
+
+    #[test]
+    fn apps_and_groups() {
+        let app = |text| AppName::new(text);
+        assert!(app("shop.web").unwrap().is_meant_by(&app("shop").unwrap()));
+        assert!(app("shop.web").unwrap().is_meant_by(&app("shop.web").unwrap()));
+        assert!(!app("shop").unwrap().is_meant_by(&app("shop.web").unwrap()));
+        assert!(!app("shop-web").unwrap().is_meant_by(&app("shop").unwrap()));
+        for bad in ["shop.", ".web", "a.b.c", "Shop.web"] {
+            assert!(app(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_an_instance_is_a_name_that_tells_it_apart() {
+        let scope = |app: String| Scope {
+            project: ProjectName::new("p").unwrap(),
+            environment: EnvName::new("dev").unwrap(),
+            region: RegionName::default_region(),
+            app: AppName::new(app).unwrap(),
+        };
+        let revision = |nonce| Revision { release: Sha256Hex::of(b"x"), nonce };
+        for app in ["shop.web".to_owned(), "a".repeat(63)] {
+            let ids = [0, 1].map(|nonce| instance_id(&scope(app.clone()), &revision(nonce), 999));
+            assert_ne!(ids[0], ids[1], "{app}");
+            assert!(InstanceId::new(ids[0].as_str()).is_ok(), "{}", ids[0]);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The port of targets whose instances we run ourselves: list, start, stop, logs.
 
+use crate::config::AppConfig;
 use crate::fault::Fault;
 use crate::id::{AppName, Fence, InstanceId, Revision, Scope, Sha256Hex};
 use crate::release::Release;
@@ -165,6 +166,14 @@ pub trait Instances: Send + Sync {
     async fn changed(&self, scope: &Scope);
     /// Where an app of `recreate` without a route answers: its address outlives its instances.
     async fn stable_address(&self, scope: &Scope) -> Result<String, Fault>;
+    /// What holds an address now and makes way for a release of this configuration, in a word; none if nothing such does.
+    async fn in_the_way(&self, _config: &AppConfig, _address: &str) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+    /// Ends what [`Instances::in_the_way`] told of. Returns when it is over.
+    async fn make_way(&self, _config: &AppConfig) -> Result<(), Fault> {
+        Ok(())
+    }
     /// The output of a scope's instances.
     fn logs(&self, scope: &Scope, query: LogQuery) -> BoxStream<'static, Result<LogLine, Fault>>;
     /// The digests of artifacts that instances of any scope use now.

@@ -96,6 +96,9 @@ pub struct Leg {
     pub migration: Option<Migration>,
     /// For a rollback, how many releases stay on the scope's stack before `to` is put on top.
     pub keep: usize,
+    /// What it costs once, for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<String>,
 }
 
 /// A release at one end of a leg.

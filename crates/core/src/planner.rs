@@ -152,7 +152,7 @@ fn assemble(place: &Place<'_>, wish: &Wish<'_>, from: Option<Side>, to: Option<S
             add_undo(&mut path, JobGate { what: JobKind::Undo, release: release.clone() });
         }
     }
-    Leg { scope: place.scope.clone(), from, to, start, path, migration, keep }
+    Leg { scope: place.scope.clone(), from, to, start, path, migration, keep, costs: Vec::new() }
 }
 
 /// Hooks and the migration run before anything changes.

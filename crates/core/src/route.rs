@@ -32,6 +32,14 @@ pub struct Listener {
     pub only: Option<Scope>,
     /// The environment whose services it serves, as `PROJECT/ENVIRONMENT`, where `only` is none.
     pub environment: String,
+    /// Whether it is there only as long as its scope asks for this very address; else it is the scope's own for good.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub published: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// An app as the data plane sees it.

@@ -97,7 +97,10 @@ fn recreate(from: &Desired, goal: &Goal<'_>) -> Vec<Waypoint> {
     let mut gates = vec![Gate::Ready(goal.to.clone())];
     gates.extend(goal.smoke_gates());
     gates.extend(goal.final_gates());
-    path.push(Waypoint { desired: with_base(goal.to, [(goal.to, goal.count(), goal.share())]), floor: 0, gates });
+    // Kept even if it has no instances, as an app that is nothing but a job: it is current all the same.
+    let part = Part { extent: Extent::Count(goal.count()), share: goal.share() };
+    let desired = Desired { base: Some(goal.to.clone()), parts: [(goal.to.clone(), part)].into() };
+    path.push(Waypoint { desired, floor: 0, gates });
     path
 }
 

@@ -8,7 +8,7 @@ use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{EnvName, Scope, Sha256Hex};
 use deployctl_core::instance::SecretValues;
 use deployctl_core::journal::{NewEntry, Seq, Write};
-use deployctl_core::plan::{Action, Plan};
+use deployctl_core::plan::{Action, Leg, Plan};
 use deployctl_core::planner::{self, Place, Wish};
 use deployctl_core::release::Release;
 use deployctl_core::scope::State;
@@ -90,13 +90,13 @@ impl Engine {
 
     async fn prepare(&self, ask: &Deploy) -> Result<Prepared, Refused> {
         approved(ask)?;
-        let (mut releases, mut learned, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut releases, mut learned, mut known, mut costs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for leg in &ask.legs {
             if let Some(why) = planner::refusal(&leg.config, self.ports.driver.capabilities()) {
                 let message = format!("{}: {why}", leg.scope.app);
                 return Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message));
             }
-            self.ports.driver.claim(&leg.scope, &leg.config).await?;
+            costs.push(self.ports.driver.claim(&leg.scope, &leg.config).await?);
             releases.push(self.release(leg, None, &mut learned).await?);
             known.push(self.known(&leg.scope).await?);
         }
@@ -107,10 +107,10 @@ impl Engine {
         let spec = ask.spec.as_ref().map(|text| Sha256Hex::of(text.as_bytes()));
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
         let mut legs = Vec::new();
-        for ((known, release), leg) in known.iter().zip(&releases).zip(&ask.legs) {
+        for (((known, release), leg), costs) in known.iter().zip(&releases).zip(&ask.legs).zip(costs) {
             let migrated = self.is_migrated(&leg.scope, release);
             let wish = Wish::Deploy { release, migrated, spec: spec.clone() };
-            legs.extend(planner::leg(&known.place(), &wish, &id, now));
+            legs.extend(planner::leg(&known.place(), &wish, &id, now).map(|leg| Leg { costs, ..leg }));
         }
         once_per_environment(&mut legs);
         let changed: Vec<_> =
@@ -160,6 +160,11 @@ impl Engine {
     ) -> Result<(Option<Artifact>, bool), Refused> {
         let (known, seq) = self.versions(&leg.scope).await?;
         let known = known.0.get(&leg.version).cloned();
+        if let Some((artifact, here)) = known.as_ref().filter(|_| leg.known_first)
+            && self.ports.artifacts.has(artifact).await?
+        {
+            return Ok((Some(artifact.clone()), *here));
+        }
         let gone = match &leg.artifact {
             None => None,
             Some(source) => match self.ports.artifacts.ingest(source, leg.sha256.as_ref()).await {

@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::prepare::{Standing, changes};
 use deployctl_core::ask::{Answer, Refused, RefusedKind, Rollback};
 use deployctl_core::deployment::command::Command;
-use deployctl_core::id::{DeploymentId, Scope, Sha256Hex};
+use deployctl_core::id::{AppName, DeploymentId, Scope, Sha256Hex};
 use deployctl_core::plan::{Action, Leg, Pin};
 use deployctl_core::planner::{self, Wish};
 use deployctl_core::release::Release;
@@ -36,7 +36,8 @@ impl Engine {
                 return self.turn_back_running(&id, ask).await;
             }
         }
-        let several = ask.place.app.is_none() || ask.version.is_none() && scopes.len() > 1;
+        let group = |named: &AppName| scopes.iter().any(|scope| scope.app != *named);
+        let several = ask.place.app.as_ref().is_none_or(group) || ask.version.is_none() && scopes.len() > 1;
         let scopes = if several { self.last_together(scopes).await? } else { scopes };
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
         let (mut legs, mut standing, mut why) = (Vec::<Leg>::new(), Vec::new(), None);

@@ -147,8 +147,11 @@ impl Registry {
             let ready = self.service(service, source.generation, &files, &mut pools, &mut table.pools)?;
             let environment = format!("{}/{}", service.scope.project, service.scope.environment);
             let route = &service.route;
-            let hosts = table.environments.entry(environment).or_default();
-            hosts.add(number, &route.hosts, &route.redirect_hosts, &route.path);
+            // What is reached by addresses of its own alone takes nothing from where others are told apart by host.
+            if route.published.is_empty() || !route.listen.is_empty() {
+                let hosts = table.environments.entry(environment).or_default();
+                hosts.add(number, &route.hosts, &route.redirect_hosts, &route.path);
+            }
             table.only.insert(service.scope.clone(), number);
             table.services.push(ready);
         }

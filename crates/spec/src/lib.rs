@@ -5,6 +5,7 @@
 //! resolved into [`deployctl_core::config::AppConfig`]. Nothing here runs, and only [`Spec::load`] reads files.
 
 mod code;
+mod composed;
 mod decode;
 mod diagnostic;
 mod elsewhere;
@@ -25,6 +26,7 @@ mod value;
 mod yaml;
 
 pub use code::Code;
+pub use composed::{ComposeAsk, Composed, compose_trouble, compose_unset, printed_document};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
 pub use init::{Listing, init};
 pub use load::{FILE_NAMES, find_project};

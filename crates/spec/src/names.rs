@@ -153,6 +153,11 @@ pub(crate) fn apps(
     let mut trees = BTreeMap::new();
     for (key, _) in &document.apps.0 {
         let Some(name) = name::<AppName>(key, findings) else { continue };
+        if name.group().is_some() {
+            let message = format!("app name `{name}` may only have a-z, 0-9 and -");
+            findings.error(key.at, Code::BadName, message);
+            continue;
+        }
         let Some(base) = whole.get("apps").and_then(|apps| apps.get(name.as_str())) else { continue };
         trees.insert(name, Tree { at: key.at, base: base.clone(), overrides: BTreeMap::new() });
     }

@@ -2,12 +2,14 @@
 
 mod app;
 mod checks;
+mod compose;
 mod routing;
 mod shapes;
 mod strategy;
 
 pub(crate) use app::*;
 pub(crate) use checks::*;
+pub(crate) use compose::*;
 pub(crate) use routing::*;
 pub(crate) use shapes::*;
 pub(crate) use strategy::*;

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod checks;
+pub(crate) mod compose;
 mod docker;
 mod process;
 mod route;
@@ -39,6 +40,8 @@ pub struct ResolvedApp {
     pub config: AppConfig,
     /// Where the artifact comes from; none: the command is on the machine already.
     pub artifact: Option<ArtifactSource>,
+    /// Whether what its version is known as goes before what the artifact's source has now: the source's name moves.
+    pub known_first: bool,
     /// What the artifact's bytes must be.
     pub artifact_sha256: Option<Sha256Hex>,
     /// What makes the artifact.
@@ -73,6 +76,8 @@ pub struct ImageBuild {
     pub stage: Option<String>,
     /// Arguments of the build.
     pub args: BTreeMap<String, String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What is to be resolved.
@@ -106,12 +111,27 @@ pub(crate) struct Context<'a, 'f> {
     at: Place,
 }
 
-/// The answer, as far as there is one; it counts only if `findings` has no error.
-pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) -> Option<Answer> {
+/// The answers for the apps that the app stands for: itself, or the services of its Compose file, where that was read. They
+/// count only if `findings` has no error.
+pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) -> Vec<Answer> {
+    let Some(settings) = question.spec.settings(question.environment, question.app, findings) else {
+        return Vec::new();
+    };
+    match compose::is_meant(&settings) {
+        true => compose::expand(question, &settings, findings),
+        false => one(question, &settings, findings).into_iter().collect(),
+    }
+}
+
+/// What the conversion of an app works with, at a version.
+fn context<'a, 'f>(
+    question: &Question<'a>,
+    settings: &Settings,
+    version: &Version,
+    at: Place,
+    findings: &'f mut Findings<'a>,
+) -> Context<'a, 'f> {
     let spec = question.spec;
-    let settings = spec.settings(question.environment, question.app, findings)?;
-    let at = spec.trees.get(question.app)?.at;
-    let (version, pinned) = version(question, &settings, at, findings)?;
     let mut vars = spec.vars.clone();
     vars.extend(question.environment.vars.clone());
     vars.extend(names::vars(settings.vars.as_ref(), findings));
@@ -125,22 +145,30 @@ pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) 
     let templates = Templates::new(question.sources, &spec.apps, &names, &vars);
     let secrets = BTreeSet::new();
     let environment = question.environment;
-    let mut cx = Context { templates, findings, dir: &spec.dir, environment, secrets, volume: None, at };
-    let depends_on = depends_on(question, &settings, &mut cx);
-    let kind = process::kind(&settings, &mut cx)?;
+    Context { templates, findings, dir: &spec.dir, environment, secrets, volume: None, at }
+}
+
+fn one<'a>(question: &Question<'a>, settings: &Settings, findings: &mut Findings<'a>) -> Option<Answer> {
+    let at = question.spec.trees.get(question.app)?.at;
+    let (version, pinned) = version(question, settings, at, findings)?;
+    let environment = question.environment;
+    let depends_on = depends_on(question, settings, findings);
+    let mut cx = context(question, settings, &version, at, findings);
+    let kind = process::kind(settings, &mut cx)?;
     let (artifact, artifact_sha256, build, config) = match kind {
         Kind::Process => {
-            let (artifact, sha256) = artifact::artifact(&settings, &mut cx);
-            let build = artifact::build(&settings, &mut cx);
-            let target = TargetConfig::Process(process::target(&settings, &mut cx)?);
-            (artifact, sha256, build, config(target, &settings, &depends_on, &mut cx)?)
+            let (artifact, sha256) = artifact::artifact(settings, &mut cx);
+            let build = artifact::build(settings, &mut cx);
+            let target = TargetConfig::Process(process::target(settings, &mut cx)?);
+            (artifact, sha256, build, config(target, settings, &depends_on, &mut cx)?)
         }
         Kind::Docker => {
-            let (target, image) = docker::target(&settings, &mut cx)?;
-            let build = docker::build(&settings, &image, &mut cx);
-            let config = config(TargetConfig::Docker(target), &settings, &depends_on, &mut cx)?;
+            let (target, image) = docker::target(settings, &mut cx)?;
+            let build = docker::build(settings, &image, &mut cx);
+            let config = config(TargetConfig::Docker(target), settings, &depends_on, &mut cx)?;
             (Some(image), None, build, config)
         }
+        Kind::Compose => return None,
     };
     let route_at = settings.route.as_ref().map_or(at, |route| route.at);
     let app = ResolvedApp {
@@ -151,6 +179,7 @@ pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) 
         pinned,
         config,
         artifact,
+        known_first: false,
         artifact_sha256,
         build,
         secrets: cx.secrets.into_iter().collect(),
@@ -184,20 +213,25 @@ fn version(
     Some((version.clone(), None))
 }
 
-fn depends_on(question: &Question<'_>, settings: &Settings, cx: &mut Context<'_, '_>) -> Vec<(AppName, Place)> {
+fn depends_on<'a>(question: &Question<'a>, settings: &Settings, findings: &mut Findings<'a>) -> Vec<(AppName, Place)> {
     let mut found: Vec<(AppName, Place)> = Vec::new();
     for text in settings.depends_on.iter().flatten() {
         let name = &text.value.0;
         match question.spec.apps.iter().find(|app| app.as_str() == name) {
-            Some(app) if found.iter().any(|(known, _)| known == app) => {
-                cx.findings.error(text.at, Code::Contradiction, format!("`{app}` is named twice"));
+            Some(app) => {
+                for app in compose::stands_for(question, app) {
+                    if found.iter().any(|(known, _)| *known == app) {
+                        findings.error(text.at, Code::Contradiction, format!("`{app}` is named twice"));
+                    } else {
+                        found.push((app, text.at));
+                    }
+                }
             }
-            Some(app) => found.push((app.clone(), text.at)),
             None => {
                 let others = question.spec.apps.iter().filter(|app| *app != question.app).map(AppName::as_str);
                 let help = suggest(name, others);
                 let message = format!("there is no app `{}` to depend on", shorten(name));
-                cx.findings.error_help(text.at, Code::UnknownName, message, help);
+                findings.error_help(text.at, Code::UnknownName, message, help);
             }
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn check<'a>(spec: &'a Spec, findings: &mut Findings<'a>) {
             for app in &spec.apps {
                 let sources = &spec.sources;
                 let question = Question { spec, sources, environment, app, region, version: version.clone() };
-                here.extend(resolve::resolve(&question, findings));
+                here.append(&mut resolve::resolve(&question, findings));
             }
             cycles(&here, findings);
             addresses(&here, findings);

@@ -1,5 +1,6 @@
 //! A specification that was read and checked.
 
+use crate::composed::Read;
 use crate::diagnostic::{Diagnostics, Findings};
 use crate::names;
 use crate::node::Node;
@@ -26,6 +27,10 @@ pub struct Spec {
     pub(crate) apps: Vec<AppName>,
     pub(crate) trees: BTreeMap<AppName, Tree>,
     pub(crate) vars: BTreeMap<String, String>,
+    /// What Compose made of the files of the apps that are Compose projects.
+    pub(crate) composed: Vec<Read>,
+    /// How many of the sources are the specification itself; the others are Compose files.
+    pub(crate) own_sources: usize,
 }
 
 /// Where apps run.
@@ -83,7 +88,7 @@ impl Spec {
 
     /// The texts that it was read from, to be kept with a release and read again by [`Spec::parse`].
     pub fn sources(&self) -> &[Source] {
-        &self.sources.0
+        &self.sources.0[..self.own_sources]
     }
 
     /// The apps, in the order of the file.
@@ -110,16 +115,18 @@ impl Spec {
         found.ok_or_else(|| names::unknown("app", name, self.apps.iter().map(AppName::as_str)))
     }
 
-    /// The configuration of `app` in `region` of `environment`, at `version`.
+    /// The configuration of `app` in `region` of `environment`, at `version`: one, or those of the services of its Compose
+    /// file, each after what it depends on.
     ///
-    /// An app that pins a version has that one, whatever `version` is; without either it is an error.
+    /// An app that pins a version has that one, whatever `version` is; without either it is an error. A Compose file must
+    /// have been handed in by [`Spec::with_composed`].
     pub fn resolve(
         &self,
         environment: &EnvName,
         app: &AppName,
         region: &RegionName,
         version: Option<&Version>,
-    ) -> Result<ResolvedApp, Diagnostics> {
+    ) -> Result<Vec<ResolvedApp>, Diagnostics> {
         let environment = self.environment(environment.as_str())?;
         let app = self.app(app.as_str())?;
         if !environment.regions.contains(region) {
@@ -129,11 +136,11 @@ impl Spec {
         let mut findings = Findings::new(&self.sources);
         let question =
             Question { spec: self, sources: &self.sources, environment, app, region, version: version.cloned() };
-        let answer = crate::resolve::resolve(&question, &mut findings);
-        match answer {
-            Some(answer) if !findings.failed() => Ok(answer.app),
-            _ => Err(findings.finish()),
+        let answers = crate::resolve::resolve(&question, &mut findings);
+        if findings.failed() {
+            return Err(findings.finish());
         }
+        Ok(answers.into_iter().map(|answer| answer.app).collect())
     }
 
     /// The apps so that each comes after those that it depends on in `environment`, else in the order of the file.
@@ -162,6 +169,11 @@ impl Spec {
         app: &AppName,
         findings: &mut Findings<'_>,
     ) -> Option<Settings> {
+        decode::decode(&self.settings_node(environment, app)?, findings)
+    }
+
+    /// The same, as it is written.
+    pub(crate) fn settings_node(&self, environment: &Environment, app: &AppName) -> Option<Node> {
         let tree = self.trees.get(app)?;
         let mut node = tree.base.clone();
         if let Some(defaults) = &environment.defaults {
@@ -171,7 +183,7 @@ impl Spec {
             node = crate::merge::lay_over(node, over.clone());
         }
         node.at = tree.at;
-        decode::decode(&node, findings)
+        Some(node)
     }
 }
 
@@ -209,6 +221,8 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
         apps,
         trees,
         vars,
+        composed: Vec::new(),
+        own_sources: sources.0.len(),
     })
 }
 

@@ -31,6 +31,7 @@ mod it {
         let version = "v1".parse().expect("a version");
         let environment = environment.parse().expect("a name");
         let app = app.parse().expect("a name");
-        spec.resolve(&environment, &app, &region, Some(&version)).unwrap_or_else(|errors| panic!("{errors}"))
+        let found = spec.resolve(&environment, &app, &region, Some(&version));
+        found.unwrap_or_else(|errors| panic!("{errors}")).remove(0)
     }
 }

@@ -77,6 +77,7 @@ fn strategy(rng: &mut Rng, routed: bool) -> Strategy {
 fn route() -> Route {
     Route {
         listen: Vec::new(),
+        published: Vec::new(),
         hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         path: "/".into(),

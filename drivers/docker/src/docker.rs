@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     gates: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) jobs: Mutex<HashMap<JobId, AbortHandle>>,
     pub(crate) secrets: tokio::sync::Mutex<()>,
+    /// One at a time makes what a Compose project shares.
+    pub(crate) projects: tokio::sync::Mutex<()>,
     events: Mutex<Option<AbortHandle>>,
 }
 
@@ -80,6 +82,7 @@ impl Docker {
                 gates: Mutex::default(),
                 jobs: Mutex::default(),
                 secrets: tokio::sync::Mutex::default(),
+                projects: tokio::sync::Mutex::default(),
                 events: Mutex::default(),
             }),
         }
@@ -139,7 +142,10 @@ impl Inner {
         wanted.extend(with.iter().map(|(name, value)| format!("{name}={value}")));
         let filters: HashMap<&str, Vec<String>> = [("label", wanted)].into();
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        engine.client.call(USUAL, |api| async move { api.list_containers(Some(options)).await }).await
+        let ours = engine.client.call(USUAL, |api| async move { api.list_containers(Some(options)).await }).await;
+        let mut all = ours?;
+        all.extend(self.adopted_containers(with).await?);
+        Ok(all)
     }
 
     /// One at a time for an instance or a job.

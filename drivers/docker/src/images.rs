@@ -171,7 +171,7 @@ impl Inner {
         layout::write(&self.layout.images().join(digest), &name)
     }
 
-    async fn inspect_image(&self, name: &str) -> Result<Option<ImageInspect>, Trouble> {
+    pub(crate) async fn inspect_image(&self, name: &str) -> Result<Option<ImageInspect>, Trouble> {
         let engine = self.engine().map_err(Trouble::Away)?;
         match engine.client.call(USUAL, |api| async move { api.inspect_image(name).await }).await {
             Ok(image) => Ok(Some(image)),

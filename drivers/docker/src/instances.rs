@@ -10,6 +10,7 @@ use bollard::models::{ContainerSummary, ContainerSummaryStateEnum as Status, Vol
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
+use deployctl_core::config::{AppConfig, Strategy};
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::{Fence, InstanceId, Scope, Sha256Hex};
 use deployctl_core::instance::{Checked, InstanceSeen, InstanceSpec, InstanceState, Instances, LogLine, LogQuery};
@@ -81,6 +82,7 @@ impl Instances for Docker {
         let forget = async move {
             let _gate = gate;
             inner.remove(&tracked.container, false).await?;
+            let _ = layout::remove(&inner.layout.adopted(&tracked.id));
             tracked.let_go();
             inner.tracked().remove(&tracked.id);
             let _ = layout::remove(&inner.layout.healthy(&tracked.id));
@@ -99,6 +101,17 @@ impl Instances for Docker {
     async fn stable_address(&self, scope: &Scope) -> Result<String, Fault> {
         let message = format!("{scope} has no address that stays: every new container has another one");
         Err(Fault::refused(FaultKind::Spec, message).hint("give it a `route`"))
+    }
+
+    async fn in_the_way(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
+        self.inner.holder(config, address).await
+    }
+
+    async fn make_way(&self, config: &AppConfig) -> Result<(), Fault> {
+        match crate::adopt::service(config) {
+            Some(service) => self.inner.retire(&service).await,
+            None => Ok(()),
+        }
     }
 
     fn logs(&self, scope: &Scope, query: LogQuery) -> BoxStream<'static, Result<LogLine, Fault>> {
@@ -192,6 +205,16 @@ impl Inner {
             return Ok(());
         }
         let wanted = request::instance(spec)?;
+        if let Some(service) = &wanted.record.service {
+            if let Some(adopted) = self.take_over(spec, &wanted, fence).await? {
+                self.track(adopted.id, adopted.container, adopted.record, crate::docker::now());
+                return Ok(());
+            }
+            if spec.release.config.strategy == Strategy::Recreate {
+                // What Compose made must not run beside it.
+                self.retire(service).await?;
+            }
+        }
         let container = self.make(&name, labels::INSTANCE, spec.id.as_str(), &wanted, &spec.release, fence).await?;
         crash::point("docker.created");
         self.track(spec.id.clone(), container, wanted.record, crate::docker::now());
@@ -242,13 +265,21 @@ impl Inner {
     ) -> Result<String, Fault> {
         let image = request::image(wanted.config, release.artifact.as_ref())?;
         self.ensure_image(&image).await?;
-        self.ensure_volumes(wanted).await?;
+        match wanted.config.compose {
+            None => self.ensure_volumes(wanted).await?,
+            Some(_) => self.ensure_project(wanted).await?,
+        }
         let engine = self.engine()?;
         let one = self.secrets.lock().await;
         let secrets = self.put_secrets(&wanted.record.revision.release, wanted.config)?;
         let mut body = wanted.body(image, secrets.as_deref());
         let digest = Sha256Hex::of(&serde_json::to_vec(&body).unwrap_or_default());
-        body.labels = Some(labels::write(&engine.identity.state, kind, id, fence, &wanted.record, &digest));
+        let mut all = wanted.compose_labels();
+        all.extend(labels::write(&engine.identity.state, kind, id, fence, &wanted.record, &digest));
+        body.labels = Some(all);
+        // After the digest, which everybody can see and try values against.
+        let values = self.secret_env(&wanted.record.revision.release, wanted.config)?;
+        body.env.get_or_insert_default().extend(values);
         crash::point("docker.secrets-written");
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let make = engine.client.call(WORK, |api| async move { api.create_container(Some(options), body).await });

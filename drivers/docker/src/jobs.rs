@@ -4,7 +4,7 @@ use crate::client::{USUAL, WORK};
 use crate::docker::{Docker, Inner, bug, now, soon};
 use crate::logs::last_lines;
 use crate::view::{Look, moment};
-use crate::{labels, layout, request};
+use crate::{compose, labels, layout, minder, request};
 use async_trait::async_trait;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{InspectContainerOptions, StartContainerOptions};
@@ -148,6 +148,10 @@ impl Inner {
         layout::write(&self.layout.job(&job.id), &Kept::Begun)?;
         crash::point("docker.job-written");
         let engine = self.engine()?;
+        let config = request::docker(&job.release)?;
+        let aliases = config.compose.as_ref().map(|service| compose::aliases(service)).unwrap_or_default();
+        let connected = minder::connect(self, name, &config.networks, &aliases).await;
+        connected.map_err(|trouble| trouble.fault("a job cannot be connected to its networks"))?;
         let of = name.to_owned();
         let start = engine
             .client

@@ -1,9 +1,9 @@
 //! What a container says of itself, so that it can be adopted by whoever finds it.
 
-use deployctl_core::config::Health;
+use deployctl_core::config::{ComposeService, Health};
 use deployctl_core::id::{Fence, Revision, Scope, Sha256Hex, Version};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Which state it belongs to.
 pub(crate) const STATE: &str = "io.deployctl.state";
@@ -35,6 +35,18 @@ pub(crate) struct Record {
     pub(crate) port: Option<u16>,
     /// Its networks; it is reached in the first one.
     pub(crate) networks: Vec<String>,
+    /// How it is called in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) aliases: BTreeMap<String, Vec<String>>,
+    /// The service of a Compose project that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<ServiceName>,
+    /// Whether the proxy takes over a published port for it, when it has traffic.
+    #[serde(default)]
+    pub(crate) fronted: bool,
+    /// How many instances its release has.
+    #[serde(default)]
+    pub(crate) of: u32,
     /// What the specification says of its health.
     pub(crate) health: Option<Health>,
     /// The command of a health check, bound.
@@ -51,6 +63,19 @@ pub(crate) struct Record {
     /// How long a job may take, in milliseconds.
     #[serde(default)]
     pub(crate) timeout_ms: Option<u64>,
+}
+
+/// A service of a Compose project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceName {
+    pub(crate) project: String,
+    pub(crate) service: String,
+}
+
+impl ServiceName {
+    pub(crate) fn of(service: &ComposeService) -> Self {
+        Self { project: service.project.clone(), service: service.service.clone() }
+    }
 }
 
 impl Record {

@@ -44,6 +44,21 @@ impl Layout {
         self.root().join("scopes").join(Sha256Hex::of(scope.to_string().as_bytes()).short())
     }
 
+    /// Whose a Compose project is.
+    pub(crate) fn project(&self, name: &str) -> PathBuf {
+        self.root().join("projects").join(crate::compose::file_name(name))
+    }
+
+    /// Holds a file per container of Compose's that was taken over.
+    pub(crate) fn adopted_root(&self) -> PathBuf {
+        self.root().join("adopted")
+    }
+
+    /// Which container of Compose's an instance is.
+    pub(crate) fn adopted(&self, id: &InstanceId) -> PathBuf {
+        self.adopted_root().join(id.as_str())
+    }
+
     /// Which container of an instance was healthy last.
     pub(crate) fn healthy(&self, id: &InstanceId) -> PathBuf {
         self.root().join("healthy").join(id.as_str())

@@ -3,7 +3,9 @@
 //! Implements the ports `Instances`, `Jobs` and `Artifacts`; knows no deployments, strategies or traffic. Containers run
 //! under the engine alone, with a restart policy: they outlive deployctl, and are found again by their labels.
 
+mod adopt;
 mod client;
+mod compose;
 mod docker;
 mod drift;
 mod endpoint;
@@ -17,6 +19,7 @@ mod logs;
 mod minder;
 mod probe;
 mod request;
+mod same;
 mod secrets;
 mod tracked;
 mod view;

@@ -9,6 +9,7 @@ use crate::view::Look;
 use bollard::models::NetworkConnectRequest;
 use bollard::query_parameters::{InspectContainerOptions, StartContainerOptions};
 use deployctl_sys::crash;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -27,8 +28,13 @@ const NEVER: [&str; 4] = ["unable to find user", "unable to find group", "unknow
 
 /// Looks after `tracked` until the task is aborted, or the container is removed.
 pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
+    // What Compose made before goes when this is there to take its place; what holds a port, when that is taken over.
+    let mut retired = tracked.record.service.is_none() || tracked.record.fronted;
     loop {
         let seen = look(&node, &tracked).await;
+        if !retired && tracked.view().ever_healthy {
+            retired = node.retire_for(&tracked.record).await.is_ok();
+        }
         if tracked.view().removed {
             return;
         }
@@ -109,7 +115,8 @@ async fn condemn_if_fatal(node: &Arc<Inner>, tracked: &Arc<Tracked>) {
 /// Starts a container that never ran; `false` if that has to wait.
 async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
     let Ok(engine) = node.engine() else { return false };
-    if let Err(trouble) = connect(node, tracked).await {
+    let record = &tracked.record;
+    if let Err(trouble) = connect(node, &tracked.container, &record.networks, &record.aliases).await {
         if let Trouble::Said { message, .. } = trouble {
             tracked.condemn(format!("it cannot be started: {message}"), Vec::new());
         }
@@ -142,12 +149,19 @@ async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
     }
 }
 
-/// Connects it to its networks but the first one, which it was made in.
-async fn connect(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> Result<(), Trouble> {
+/// Connects a container to its networks but the first one, which it was made in.
+pub(crate) async fn connect(
+    node: &Inner,
+    container: &str,
+    networks: &[String],
+    aliases: &BTreeMap<String, Vec<String>>,
+) -> Result<(), Trouble> {
     let engine = node.engine().map_err(Trouble::Away)?;
-    for network in tracked.record.networks.iter().skip(1) {
-        let request =
-            NetworkConnectRequest { container: tracked.container.clone(), ..NetworkConnectRequest::default() };
+    for network in networks.iter().skip(1) {
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(crate::compose::endpoint(aliases, network)),
+        };
         let connect = engine.client.call(WORK, |api| async move { api.connect_network(network, request).await });
         match connect.await {
             // It was connected by somebody who died before the start.

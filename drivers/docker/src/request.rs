@@ -1,10 +1,10 @@
 //! What a container is made from: a pure function of the release.
 
-use crate::labels::Record;
-use crate::secrets;
+use crate::labels::{Record, ServiceName};
+use crate::{compose, secrets};
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-    NetworkingConfig, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, NetworkingConfig,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use deployctl_core::config::{Artifact, ArtifactFormat, Check, DockerConfig, LatePart, LateText, TargetConfig, Volume};
 use deployctl_core::fault::{Fault, FaultKind};
@@ -66,7 +66,9 @@ pub(crate) fn job(spec: &JobSpec) -> Result<Wanted<'_>, Fault> {
     let millis = u64::try_from(spec.command.timeout.0.as_millis()).unwrap_or(u64::MAX);
     let record =
         Record { port: None, timeout_ms: Some(millis), ..record(&spec.release, &spec.scope, revision, config) };
-    Ok(Wanted { record, config, command: Some(run), env, restarts: false, stop_seconds: 10 })
+    // Without a command it is the image's own, as for a job that is a service of its own.
+    let command = Some(run).filter(|run: &Vec<String>| !run.is_empty());
+    Ok(Wanted { record, config, command, env, restarts: false, stop_seconds: 10 })
 }
 
 fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerConfig) -> Record {
@@ -77,11 +79,15 @@ fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerC
         version: release.version.clone(),
         port: config.port,
         networks: config.networks.clone(),
+        aliases: config.compose.as_ref().map(|service| compose::aliases(service)).unwrap_or_default(),
+        service: config.compose.as_deref().map(ServiceName::of),
+        fronted: release.config.route.as_ref().is_some_and(|route| !route.published.is_empty()),
+        of: release.config.instances,
         health: None,
         check: Vec::new(),
         h2: false,
         artifact: release.artifact.as_ref().map(|artifact| artifact.sha256.clone()),
-        secrets: !config.secrets.is_empty(),
+        secrets: !config.secrets.is_empty() || compose::files(config).next().is_some(),
         memory_bytes: config.limits.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
         nano_cpus: config.limits.cpu_millis.and_then(|millis| i64::try_from(millis * 1_000_000).ok()),
         timeout_ms: None,
@@ -113,9 +119,9 @@ impl Wanted<'_> {
         let asked = record.health.is_some() || !self.restarts;
         let mut endpoints = HashMap::new();
         if let Some(network) = record.networks.first() {
-            endpoints.insert(network.clone(), EndpointSettings::default());
+            endpoints.insert(network.clone(), compose::endpoint(&record.aliases, network));
         }
-        ContainerCreateBody {
+        let mut body = ContainerCreateBody {
             image: Some(image),
             cmd: self.command.clone(),
             env: Some(self.env.clone()),
@@ -125,20 +131,50 @@ impl Wanted<'_> {
             host_config: Some(self.host(secrets)),
             networking_config: Some(NetworkingConfig { endpoints_config: Some(endpoints) }),
             ..ContainerCreateBody::default()
+        };
+        if let Some(service) = &self.config.compose {
+            compose::apply(&mut body, service, asked, !self.restarts);
+        }
+        body
+    }
+
+    /// The labels by which Compose finds it, if it is one of its services.
+    pub(crate) fn compose_labels(&self) -> HashMap<String, String> {
+        let service = self.config.compose.as_ref().filter(|_| self.restarts);
+        service.map(|service| compose::labels(service, self.record.slot)).unwrap_or_default()
+    }
+
+    fn mount(&self, volume: &Volume) -> Mount {
+        let (typ, source) = match volume.is_path() {
+            true => (MountType::BIND, volume.source.clone()),
+            // A project's volumes are shared by its services, and have their names already.
+            false if self.config.compose.is_some() => (MountType::VOLUME, volume.source.clone()),
+            false => (MountType::VOLUME, volume_name(&self.record.scope, &volume.source)),
+        };
+        Mount {
+            typ: Some(typ),
+            source: Some(source),
+            target: Some(volume.path.clone()),
+            read_only: Some(volume.read_only),
+            ..Mount::default()
         }
     }
 
     fn host(&self, secrets: Option<&Path>) -> HostConfig {
         let config = self.config;
         let restart = if self.restarts { RestartPolicyNameEnum::UNLESS_STOPPED } else { RestartPolicyNameEnum::NO };
-        let mut mounts: Vec<Mount> = config.volumes.iter().map(|volume| mount(volume, &self.record.scope)).collect();
-        mounts.extend(secrets.map(|folder| Mount {
+        let mut mounts: Vec<Mount> = config.volumes.iter().map(|volume| self.mount(volume)).collect();
+        let read = |source: &Path, target: &str| Mount {
             typ: Some(MountType::BIND),
-            source: Some(folder.to_string_lossy().into_owned()),
-            target: Some(secrets::INSIDE.into()),
+            source: Some(source.to_string_lossy().into_owned()),
+            target: Some(target.to_owned()),
             read_only: Some(true),
             ..Mount::default()
-        }));
+        };
+        if let Some(folder) = secrets {
+            mounts.extend((!config.secrets.is_empty()).then(|| read(folder, secrets::INSIDE)));
+            mounts.extend(compose::files(config).map(|(path, _)| read(&folder.join(secrets::file_of(path)), path)));
+        }
         // Two files: the older one is dropped when the newer one is full.
         let half = (config.log_bytes_max / 2).max(1);
         let log = [("max-size".to_owned(), half.to_string()), ("max-file".to_owned(), "2".to_owned())];
@@ -168,20 +204,6 @@ pub(crate) fn volume_name(scope: &Scope, name: &str) -> String {
     format!("{}_{}_{}_{}_{name}", scope.project, scope.environment, scope.region, scope.app)
 }
 
-fn mount(volume: &Volume, scope: &Scope) -> Mount {
-    let (typ, source) = match volume.is_path() {
-        true => (MountType::BIND, volume.source.clone()),
-        false => (MountType::VOLUME, volume_name(scope, &volume.source)),
-    };
-    Mount {
-        typ: Some(typ),
-        source: Some(source),
-        target: Some(volume.path.clone()),
-        read_only: Some(volume.read_only),
-        ..Mount::default()
-    }
-}
-
 fn environment(
     release: &Release,
     scope: &Scope,
@@ -190,7 +212,8 @@ fn environment(
 ) -> Result<Vec<String>, Fault> {
     let mut env: Vec<(String, String)> = Vec::new();
     let port = config.port.filter(|_| slot.is_some());
-    env.extend(port.map(|port| ("PORT".to_owned(), port.to_string())));
+    // A Compose file says itself what its services are told.
+    env.extend(port.filter(|_| config.compose.is_none()).map(|port| ("PORT".to_owned(), port.to_string())));
     for (name, text) in &config.env {
         // An instance's own values mean nothing to a job; one that needs them says so in its command.
         let own = text.0.iter().any(|part| matches!(part, LatePart::Port | LatePart::Slot));

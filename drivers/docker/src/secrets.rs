@@ -1,9 +1,10 @@
 //! Values of secrets as files in memory, mounted into the containers of a release. Never in an environment, a label, an
 //! image or a file on a disk.
 
+use crate::compose;
 use crate::docker::Inner;
 use crate::labels;
-use deployctl_core::config::DockerConfig;
+use deployctl_core::config::{DockerConfig, SecretRef};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::Sha256Hex;
 use deployctl_runner::trouble::trouble;
@@ -26,7 +27,8 @@ impl Inner {
 
     /// Writes the secrets of a release, where they are missing; none if it has none.
     pub(crate) fn put_secrets(&self, release: &Sha256Hex, config: &DockerConfig) -> Result<Option<PathBuf>, Fault> {
-        if config.secrets.is_empty() {
+        let files: Vec<(String, &SecretRef)> = compose::files(config).map(|(path, of)| (file_of(path), of)).collect();
+        if config.secrets.is_empty() && files.is_empty() {
             return Ok(None);
         }
         let values = (self.options.secrets)(release)?;
@@ -37,16 +39,28 @@ impl Inner {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(cannot)?;
         // Nobody gets here but through the mount; inside, whoever the program runs as must be able to read.
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).map_err(cannot)?;
-        for (name, reference) in &config.secrets {
-            let Some(value) = values.0.get(reference) else {
-                let message = format!("the secret `{name}` of release {} is not kept any more", release.short());
-                return Err(
-                    Fault::refused(FaultKind::Spec, message).hint("deploy the version again, so that it is read anew")
-                );
-            };
-            put(&folder, name, value).map_err(cannot)?;
+        let named = config.secrets.iter().map(|(name, reference)| (name.clone(), reference));
+        for (name, reference) in named.chain(files) {
+            let Some(value) = values.0.get(reference) else { return Err(lost(&name, release)) };
+            put(&folder, &name, value).map_err(cannot)?;
         }
         Ok(Some(folder))
+    }
+
+    /// The variables of a Compose file whose values are not kept with the release.
+    pub(crate) fn secret_env(&self, release: &Sha256Hex, config: &DockerConfig) -> Result<Vec<String>, Fault> {
+        let secrets = config.compose.iter().flat_map(|service| &service.env_secrets);
+        let mut values = None;
+        let mut env = Vec::new();
+        for (name, reference) in secrets {
+            let values = match &mut values {
+                Some(values) => values,
+                none => none.insert((self.options.secrets)(release)?),
+            };
+            let Some(value) = values.0.get(reference) else { return Err(lost(name, release)) };
+            env.push(format!("{name}={}", String::from_utf8_lossy(value)));
+        }
+        Ok(env)
     }
 
     /// Removes the secrets of releases that no container has. Trouble is left for the next time.
@@ -67,6 +81,16 @@ impl Inner {
         }
         let _ = fs::remove_dir(&root);
     }
+}
+
+/// What a file of a Compose file is called among the secrets of its release.
+pub(crate) fn file_of(path: &str) -> String {
+    format!("file-{}", Sha256Hex::of(path.as_bytes()).short())
+}
+
+fn lost(name: &str, release: &Sha256Hex) -> Fault {
+    let message = format!("the secret `{name}` of release {} is not kept any more", release.short());
+    Fault::refused(FaultKind::Spec, message).hint("deploy the version again, so that it is read anew")
 }
 
 /// Makes the folder for this user alone; one that somebody else made is not used.

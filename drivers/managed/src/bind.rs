@@ -43,7 +43,7 @@ impl Managed {
         if !table.services.iter().any(|service| service.scope == *scope) {
             return Ok(None);
         }
-        Ok(table.listeners.into_iter().find(|l| l.only.as_ref() == Some(scope)).map(|l| l.address))
+        Ok(table.listeners.into_iter().find(|l| l.only.as_ref() == Some(scope) && !l.published).map(|l| l.address))
     }
 }
 

@@ -88,6 +88,9 @@ impl Managed {
         let mut wanted = self.wanted_service(scope, to, &ops.sides, &addresses, way, base);
         if let Some(wanted) = &mut wanted {
             wanted.newest = newest(&to.desired, &wanted.sides, routed.service);
+            if let Some(base) = base {
+                self.hand_over(wanted, &base.config).await?;
+            }
         }
         let rests = routed.is_known && routed.service == wanted.as_ref();
         let published = !rests && self.route(scope, routed.service, wanted, way).await?;

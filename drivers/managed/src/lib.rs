@@ -135,7 +135,7 @@ impl Driver for Managed {
         self.step(scope, to, way).await
     }
 
-    async fn claim(&self, scope: &Scope, config: &AppConfig) -> Result<(), Fault> {
+    async fn claim(&self, scope: &Scope, config: &AppConfig) -> Result<Vec<String>, Fault> {
         self.claim_listeners(scope, config).await
     }
 

@@ -82,14 +82,51 @@ impl Managed {
         publishing.await.map_err(died)?.map(|()| true)
     }
 
-    /// Refuses a release whose addresses somebody else has, before anything is changed.
-    pub(crate) async fn claim_listeners(&self, scope: &Scope, config: &AppConfig) -> Result<(), Fault> {
+    /// Refuses a release whose addresses somebody else has, before anything is changed; says what it costs to take them.
+    pub(crate) async fn claim_listeners(&self, scope: &Scope, config: &AppConfig) -> Result<Vec<String>, Fault> {
+        let mut costs = Vec::new();
         let listen = config.route.iter().flat_map(|route| &route.listen);
         for listen in listen {
             let table = self.router.table().await?;
             match table.listeners.iter().find(|there| there.address == listen.address) {
                 Some(there) => is_ours(there, &environment(scope), listen)?,
                 None => self.router.can_listen(&listen.address).await?,
+            }
+        }
+        for address in config.route.iter().flat_map(|route| &route.published) {
+            let table = self.router.table().await?;
+            match table.listeners.iter().find(|there| there.address == *address) {
+                Some(there) => is_published_by(there, scope)?,
+                None => costs.extend(self.claim_published(config, address).await?),
+            }
+        }
+        Ok(costs)
+    }
+
+    async fn claim_published(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
+        let Err(taken) = self.router.can_listen(address).await else { return Ok(None) };
+        let Some(holder) = self.instances.in_the_way(config, address).await? else { return Err(taken) };
+        Ok(Some(format!(
+            "{holder} holds {address}: it is stopped when the new release is healthy, and until it has ended and the proxy \
+             listens there, connections are refused, this once"
+        )))
+    }
+
+    /// What takes over an address from a container that holds it does so when it has traffic, not before: until then that
+    /// one serves.
+    pub(crate) async fn hand_over(&self, wanted: &mut Service, config: &AppConfig) -> Result<(), Fault> {
+        if wanted.route.published.is_empty() {
+            return Ok(());
+        }
+        let table = self.router.table().await?;
+        for address in wanted.route.published.clone() {
+            let known = table.listeners.iter().any(|listener| listener.address == address);
+            if known || self.instances.in_the_way(config, &address).await?.is_none() {
+                continue;
+            }
+            match wanted.mode {
+                Mode::Open => self.instances.make_way(config).await?,
+                _ => wanted.route.published.retain(|other| *other != address),
             }
         }
         Ok(())
@@ -195,12 +232,25 @@ fn add_listeners(
                 tls: listen.tls,
                 only: None,
                 environment: environment.clone(),
+                published: false,
             }),
             Some(there) => is_ours(there, &environment, listen)?,
         }
     }
+    for address in &service.route.published {
+        match table.listeners.iter().find(|l| l.address == *address) {
+            None => table.listeners.push(Listener {
+                address: address.clone(),
+                tls: false,
+                only: Some(scope.clone()),
+                environment: environment.clone(),
+                published: true,
+            }),
+            Some(there) => is_published_by(there, scope)?,
+        }
+    }
     let mut chosen = None;
-    if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope)) {
+    if !table.listeners.iter().any(|l| l.only.as_ref() == Some(scope) && !l.published) {
         let address = free_address(table, scope, lost)?;
         chosen = Some(address.clone());
         table.listeners.push(Listener {
@@ -208,6 +258,7 @@ fn add_listeners(
             tls: false,
             only: Some(scope.clone()),
             environment: environment.clone(),
+            published: false,
         });
     }
     Ok(chosen)
@@ -227,10 +278,25 @@ fn is_ours(there: &Listener, environment: &str, listen: &Listen) -> Result<(), F
         .hint("choose another address under `listen:` of the environment"))
 }
 
+/// A published address leads to one app.
+fn is_published_by(there: &Listener, scope: &Scope) -> Result<(), Fault> {
+    if there.published && there.only.as_ref() == Some(scope) {
+        return Ok(());
+    }
+    let whose = there.only.as_ref().map_or_else(|| there.environment.clone(), ToString::to_string);
+    Err(Fault::refused(FaultKind::Conflict, format!("{} is listened on for {whose} already", there.address))
+        .hint("publish another port"))
+}
+
 fn drop_unused_listeners(table: &mut RouteTable) {
     let used: BTreeSet<String> =
         table.services.iter().flat_map(|s| s.route.listen.iter().map(|l| l.address.clone())).collect();
-    table.listeners.retain(|listener| listener.only.is_some() || used.contains(&listener.address));
+    let published: BTreeSet<(&Scope, &String)> =
+        table.services.iter().flat_map(|s| s.route.published.iter().map(|address| (&s.scope, address))).collect();
+    table.listeners.retain(|listener| match &listener.only {
+        Some(scope) => !listener.published || published.contains(&(scope, &listener.address)),
+        None => used.contains(&listener.address),
+    });
 }
 
 /// The first free one in an order of the scope's own, so that the same scope tends to the same port.

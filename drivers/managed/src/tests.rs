@@ -162,6 +162,7 @@ pub(crate) fn scope() -> Scope {
 pub(crate) fn release() -> Release {
     let route = Route {
         listen: Vec::new(),
+        published: Vec::new(),
         hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         path: "/".into(),

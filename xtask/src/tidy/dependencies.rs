@@ -7,7 +7,8 @@ use super::tree::{Package, Tree};
 const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-core", &[]),
     ("deployctl-sys", &[]),
-    ("deployctl-spec", &["core"]),
+    ("deployctl-compose", &["core"]),
+    ("deployctl-spec", &["core", "compose"]),
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
     ("deployctl-proxy", &["core", "sys"]),

@@ -69,6 +69,7 @@ fn leg_json(leg: &Leg) -> serde_json::Value {
         "from": version(&leg.from), "to": version(&leg.to), "strategy": leg.strategy(),
         "release": leg.to.as_ref().map(|side| &side.pin.revision.release),
         "migration": leg.migration.as_ref().map(|m| json!({ "undo": m.undo, "irreversible": m.irreversible })),
+        "costs": leg.costs,
         "waypoints": leg.path.iter().map(|w| json!({
             "desired": waypoint_words(&w.desired, |r| name(leg, r)),
             "gates": w.gates.iter().map(|g| gate(leg, g)).collect::<Vec<_>>(),
@@ -92,6 +93,7 @@ fn words(saved: &SavedPlan) -> String {
             version(&leg.to),
             leg.strategy()
         ));
+        lines.extend(leg.costs.iter().map(|cost| format!("  ! {cost}")));
         if let Some(migration) = &leg.migration {
             lines.push(match (migration.irreversible, migration.undo) {
                 (true, _) => "  ! runs a migration that cannot be undone: no automatic way back after it".into(),

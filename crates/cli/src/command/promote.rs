@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::args::{Promote, Where};
+use crate::compose::Values;
 use crate::fail::Failure;
 use crate::project::Wanted;
 use crate::{asking, follow, project};
@@ -36,7 +37,7 @@ pub(crate) async fn promote(context: &Context, args: &Promote) -> Result<(), Fai
             apps: crate::args::Apps { app: Some(app.clone()), all: false },
             region: None,
         };
-        let wanted = Wanted::new(spec, &place, Some(&found.release.version))?;
+        let wanted = Wanted::new((spec, Values::new()), &place, Some(&found.release.version))?;
         let mut ask = wanted.ask(asking::by(args.waiting.reason.as_deref()), None, false)?;
         for leg in &mut ask.legs {
             // The artifact is taken from what is kept, whatever lies where it once came from.

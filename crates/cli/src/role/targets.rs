@@ -4,7 +4,7 @@
 
 use super::compose::NodeArtifacts;
 use async_trait::async_trait;
-use deployctl_core::config::{Artifact, ArtifactFormat, ArtifactSource, Smoke, TargetConfig};
+use deployctl_core::config::{AppConfig, Artifact, ArtifactFormat, ArtifactSource, Smoke, TargetConfig};
 use deployctl_core::fault::Fault;
 use deployctl_core::id::{Fence, InstanceId, JobId, Scope, Sha256Hex};
 use deployctl_core::instance::{Checked, InstanceSeen, InstanceSpec, Instances, LogLine, LogQuery};
@@ -91,6 +91,20 @@ impl Instances for Targets {
         match self.node.list(scope).await?.is_empty() && self.docker.knows(scope) {
             true => self.docker.stable_address(scope).await,
             false => self.node.stable_address(scope).await,
+        }
+    }
+
+    async fn in_the_way(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
+        match &config.target {
+            TargetConfig::Process(_) => Ok(None),
+            TargetConfig::Docker(_) => self.docker.in_the_way(config, address).await,
+        }
+    }
+
+    async fn make_way(&self, config: &AppConfig) -> Result<(), Fault> {
+        match &config.target {
+            TargetConfig::Process(_) => Ok(()),
+            TargetConfig::Docker(_) => self.docker.make_way(config).await,
         }
     }
 

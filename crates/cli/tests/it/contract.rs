@@ -190,6 +190,7 @@ pub(crate) fn no_secrets(_: &Sha256Hex) -> Result<SecretValues, Fault> {
 fn route() -> Route {
     Route {
         listen: Vec::new(),
+        published: Vec::new(),
         hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         path: "/".into(),

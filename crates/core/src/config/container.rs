@@ -1,6 +1,6 @@
 //! How containers are run.
 
-use super::{LateText, Limits, SecretRef};
+use super::{ComposeService, LateText, Limits, SecretRef};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,9 @@ pub struct DockerConfig {
     pub capabilities_drop: Vec<String>,
     /// How much output is kept per container, in bytes.
     pub log_bytes_max: u64,
+    /// Its part in a Compose project, if it is a service of one: then volumes are called what they are called here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compose: Option<Box<ComposeService>>,
 }
 
 /// Something mounted into a container.

@@ -165,6 +165,7 @@ pub(crate) fn leg(app: &str, version: &str, config: AppConfig) -> DeployLeg {
         config,
         artifact: Some(ArtifactSource::Path(format!("{app}-{version}"))),
         sha256: None,
+        known_first: false,
         built_here: false,
         secrets: BTreeMap::new(),
     }

@@ -58,7 +58,13 @@ fn nobody_is_404_and_one_service_may_own_a_listener() {
     let own = super::support::free_address();
     site.change(|table| {
         let only = Some(scope("api"));
-        table.listeners.push(Listener { address: own.to_string(), tls: false, only, environment: "shop/dev".into() });
+        table.listeners.push(Listener {
+            address: own.to_string(),
+            tls: false,
+            only,
+            environment: "shop/dev".into(),
+            published: false,
+        });
     })
     .unwrap();
     let answer = get(own, "/api/x");

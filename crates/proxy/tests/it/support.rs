@@ -61,6 +61,7 @@ pub(crate) fn instance(name: &str) -> InstanceId {
 pub(crate) fn route() -> Route {
     Route {
         listen: Vec::new(),
+        published: Vec::new(),
         hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         path: "/".into(),
@@ -148,7 +149,13 @@ impl Site {
     }
 
     pub(crate) fn listener(&self) -> Listener {
-        Listener { address: self.address.to_string(), tls: false, only: None, environment: "shop/dev".into() }
+        Listener {
+            address: self.address.to_string(),
+            tls: false,
+            only: None,
+            environment: "shop/dev".into(),
+            published: false,
+        }
     }
 
     pub(crate) fn block<T>(&self, work: impl Future<Output = T>) -> T {

@@ -30,6 +30,8 @@ pub(super) struct App {
     pub(super) migrate: Vec<String>,
     /// It is a container.
     pub(super) container: Option<Container>,
+    /// It is a Compose project, of these services.
+    pub(super) compose: Option<Vec<String>>,
 }
 
 /// What a file for images says of the container.
@@ -43,9 +45,27 @@ pub(super) struct Container {
     pub(super) health: bool,
 }
 
+/// Where a Compose file may be, in the order in which they are looked for: first what Compose finds by itself.
+pub(super) const COMPOSE: &[&str] = &[
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker/compose.yaml",
+    "docker/compose.yml",
+    "docker/docker-compose.yml",
+    "docker/docker-compose.yaml",
+];
+
 pub(super) fn look(listing: &Listing) -> Found {
     let file = |name: &str| listing.files.get(name).map(String::as_str);
     let mut found = Found::default();
+    if let Some((path, text)) = COMPOSE.iter().find_map(|path| Some((path, file(path)?))) {
+        // It says what there is; what else lies there is what it builds.
+        let (name, seen) = (listing.name.clone(), (*path).to_owned());
+        found.apps.push(App { name, seen, compose: Some(services(text)), ..App::default() });
+        return found;
+    }
     if let Some(text) = file("Procfile") {
         found.apps = procfile(text);
     }
@@ -62,12 +82,6 @@ pub(super) fn look(listing: &Listing) -> Found {
     }
     let runs = |app: &App| app.command.first().is_some_and(|program| !program.trim().is_empty());
     found.apps.retain(|app| app.container.is_some() || runs(app));
-    for name in ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"] {
-        let Some(text) = file(name) else { continue };
-        let services = services(text);
-        let services = if services.is_empty() { String::new() } else { format!(" ({})", services.join(", ")) };
-        found.later.push(format!("{name}{services}: `target: compose` is not built yet"));
-    }
     for path in listing.files.keys() {
         let what = match path.rsplit('/').next() {
             Some("Chart.yaml") => "`target: helm` is not built yet",

@@ -1,5 +1,6 @@
 //! What a directory has, as far as it matters for a start.
 
+use super::found::COMPOSE;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -26,10 +27,6 @@ const TELLING: &[&str] = &[
     "Dockerfile",
     "Containerfile",
     "Procfile",
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
     "Chart.yaml",
     "kustomization.yaml",
     "chart/Chart.yaml",
@@ -47,7 +44,7 @@ impl Listing {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf());
         let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let mut files = BTreeMap::new();
-        for path in TELLING {
+        for path in TELLING.iter().chain(COMPOSE) {
             if let Some(text) = text(&dir.join(path)) {
                 files.insert((*path).to_string(), text);
             }

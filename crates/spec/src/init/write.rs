@@ -41,6 +41,9 @@ pub(super) fn write(folder: &str, found: &Found) -> String {
 }
 
 fn write_app(out: &mut String, name: &str, app: &App) {
+    if let Some(services) = &app.compose {
+        return write_compose(out, name, &app.seen, services);
+    }
     let _ = writeln!(out, "  {name}: # from {}", comment(&app.seen));
     match &app.container {
         Some(container) => write_container(out, name, container),
@@ -100,6 +103,30 @@ fn write_process(out: &mut String, name: &str, app: &App) {
     if app.port_in_env {
         out.push_str("    env:\n      PORT: \"{{ port }}\" # each instance gets its own\n");
     }
+}
+
+/// A Compose project is the app, as it stands.
+fn write_compose(out: &mut String, name: &str, path: &str, services: &[String]) {
+    let list = if services.is_empty() { String::new() } else { format!(": {}", services.join(", ")) };
+    let _ = writeln!(out, "  {name}: # from {}{}", comment(path), comment(&list));
+    out.push_str("    target: compose\n");
+    let first = services.first().map_or("web", String::as_str);
+    if path.contains('/') {
+        let _ = writeln!(out, "    file: {}", word(path));
+        out.push_str(
+            "    # project_name: NAME # volumes and networks are called by it; without it, as Docker Compose does\n",
+        );
+    }
+    out.push_str("    # The version is ${VERSION} in that file. Where it does not say so:\n");
+    let _ = writeln!(out, "    # images: {{ {}: \"{name}:{{{{ version }}}}\" }}", comment(first));
+    out.push_str("    # What that file cannot say of a service:\n");
+    let _ = writeln!(
+        out,
+        "    # services: {{ {}: {{ strategy: blue-green, health: {{ http: /healthz }} }} }}",
+        comment(first)
+    );
+    out.push_str("    # Another environment on the same machine has volumes and networks of its own:\n");
+    let _ = writeln!(out, "    # in: {{ prod: {{ project_name: {name}-prod }} }}");
 }
 
 fn write_placeholder(out: &mut String, name: &str) {

@@ -3,10 +3,11 @@
 use super::*;
 
 /// A thing that is deployed as one. Every key can be overridden for an environment under `in`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// What runs it: `process`, a process on this machine, or `docker`, a container of this machine's Docker Engine.
+    /// What runs it: `process`, a process on this machine; `docker`, a container of this machine's Docker Engine; or
+    /// `compose`, the services of a Compose file there.
     #[schemars(extend("default" = "process", "examples" = ["docker"]))]
     pub(crate) target: Option<At<TargetName>>,
     /// What a version is: a directory, a file or an archive (tar.gz, tar.zst, tar, zip), by path or by address.
@@ -25,7 +26,8 @@ pub(crate) struct Settings {
     /// container: what is given to the image's entrypoint instead of the image's own command.
     #[schemars(extend("examples" = [["./api", "--port", "{{ port }}"]]))]
     pub(crate) command: Option<At<Vec<At<Text>>>>,
-    /// Environment variables, over a minimal environment: a text, or, for a process, a secret by reference.
+    /// Environment variables, over a minimal environment: a text, or, for a process, a secret by reference. With `target:
+    /// compose`: the variables of the Compose file; `VERSION` is the version if nothing else is said here.
     #[schemars(extend("examples" = [{"LOG": "info", "API_KEY": {"secret": "env:API_KEY"}}]))]
     pub(crate) env: Option<Entries<At<Either<Text, Secret>>>>,
     /// `target: docker`: secrets by reference, each a file of this name under `/run/secrets`, in memory.
@@ -50,6 +52,22 @@ pub(crate) struct Settings {
     /// `target: docker`: capabilities more or fewer than the engine's usual ones.
     #[schemars(extend("examples" = [{"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}]))]
     pub(crate) capabilities: Option<Capabilities>,
+    /// `target: compose`: the Compose file, relative to the project. Without it, the one that Docker Compose would take.
+    #[schemars(extend("examples" = ["docker/docker-compose.yml"]))]
+    pub(crate) file: Option<At<Text>>,
+    /// `target: compose`: the Compose project's name, if not the one that Docker Compose gives it: its volumes and networks
+    /// are called by it.
+    #[schemars(extend("examples" = ["shop-{{ environment }}"]))]
+    pub(crate) project_name: Option<At<Text>>,
+    /// `target: compose`: profiles whose services are deployed too.
+    #[schemars(extend("default" = [], "examples" = [["monitoring"]]))]
+    pub(crate) profiles: Option<Vec<At<Text>>>,
+    /// `target: compose`: images of services, where the Compose file does not say `${VERSION}` itself.
+    #[schemars(extend("examples" = [{"web": "registry.example.com/shop:{{ version }}"}]))]
+    pub(crate) images: Option<Entries<At<Text>>>,
+    /// `target: compose`: what the file cannot say of its services.
+    #[schemars(extend("examples" = [{"web": {"strategy": "blue-green"}}]))]
+    pub(crate) services: Option<Entries<Service>>,
     /// Values for templates, before those of the environment and the project.
     #[schemars(extend("examples" = [{"workers": 4}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,
@@ -120,7 +138,7 @@ impl JsonSchema for TargetName {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "enum": ["process", "docker"] })
+        schemars::json_schema!({ "enum": ["process", "docker", "compose"] })
     }
 }
 

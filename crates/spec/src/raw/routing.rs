@@ -3,7 +3,7 @@
 use super::*;
 
 /// Which requests an app takes from the proxy, and how they are treated.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     /// The host name; `*.example.com` takes any one label in place of the star. Without it, any host.

@@ -34,6 +34,7 @@ pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<(D
         capabilities_add: capabilities(settings.capabilities.as_ref().and_then(|said| said.add.as_deref()), cx),
         capabilities_drop: capabilities(settings.capabilities.as_ref().and_then(|said| said.drop.as_deref()), cx),
         log_bytes_max: cx.size(settings.log_max.as_ref()).unwrap_or(process::LOG_MAX),
+        compose: None,
     };
     Some((config, ArtifactSource::Image(reference)))
 }
@@ -60,7 +61,7 @@ pub(super) fn build(settings: &Settings, image: &ArtifactSource, cx: &mut Contex
         process::warn_of_literal(key, &LateText::plain(&value), false, cx);
         args.insert(key.value.0.clone(), value);
     }
-    Some(Build::Image(ImageBuild { tag: tag.clone(), context, dockerfile, stage, args }))
+    Some(Build::Image(ImageBuild { tag: tag.clone(), context, dockerfile, stage, args, labels: BTreeMap::new() }))
 }
 
 /// A path in the project, which is there in every checkout.
@@ -113,6 +114,7 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
         (settings.artifact.as_ref().map(|x| x.at), "artifact", "what a container runs is its `image`"),
         (restart, "restart", "the engine starts containers again by itself, with pauses of its own"),
     ];
+    process::not_compose(settings, cx);
     for (at, key, help) in said {
         if let Some(at) = at {
             cx.findings.error_help(at, Code::Contradiction, format!("`{key}` does not go with `target: docker`"), help);

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 pub(super) const LOG_MAX: u64 = 16 << 20;
 /// What the specification will be able to say.
 const TARGETS_LATER: &[&str] = &[
-    "compose",
     "podman",
     "ssh",
     "kubernetes",
@@ -32,6 +31,7 @@ const SECRETS_LATER: &[&str] = &["vault", "aws-sm", "aws-ssm", "gcp-sm", "azure-
 pub(super) enum Kind {
     Process,
     Docker,
+    Compose,
 }
 
 /// What runs it; none if nothing can.
@@ -40,13 +40,14 @@ pub(super) fn kind(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<Kind
     match target.value.0.as_str() {
         "process" => Some(Kind::Process),
         "docker" => Some(Kind::Docker),
+        "compose" => Some(Kind::Compose),
         name if TARGETS_LATER.contains(&name) => {
-            let help = "today `process` and `docker` are; until then, leave this app out";
+            let help = "today `process`, `docker` and `compose` are; until then, leave this app out";
             cx.findings.error_help(target.at, Code::NotBuilt, format!("the target `{name}` is not built yet"), help);
             None
         }
         name => {
-            let known = ["process", "docker"].into_iter().chain(TARGETS_LATER.iter().copied());
+            let known = ["process", "docker", "compose"].into_iter().chain(TARGETS_LATER.iter().copied());
             let message = format!("there is no target `{}`", shorten(name));
             cx.findings.error_help(target.at, Code::BadValue, message, suggest(name, known));
             None
@@ -87,6 +88,7 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
         (first(&settings.tmpfs), "tmpfs"),
         (settings.capabilities.as_ref().map(|_| cx.at), "capabilities"),
     ];
+    not_compose(settings, cx);
     for (at, key) in said.into_iter().filter_map(|(at, key)| Some((at?, key))) {
         let help = match key {
             "port" => "a process is given a port of its own: `{{ port }}`",
@@ -94,6 +96,22 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
             _ => "add `target: docker`, or take it out",
         };
         cx.findings.error_help(at, Code::Contradiction, format!("`{key}` belongs to a container"), help);
+    }
+}
+
+/// The keys that only the services of a Compose file have.
+pub(super) fn not_compose(settings: &Settings, cx: &mut Context<'_, '_>) {
+    let first = |texts: &Option<Vec<At<Text>>>| texts.as_ref().map(|texts| texts.first().map_or(cx.at, |text| text.at));
+    let said = [
+        (settings.file.as_ref().map(|x| x.at), "file"),
+        (settings.project_name.as_ref().map(|x| x.at), "project_name"),
+        (first(&settings.profiles), "profiles"),
+        (settings.images.as_ref().map(|x| x.0.first().map_or(cx.at, |(key, _)| key.at)), "images"),
+        (settings.services.as_ref().map(|x| x.0.first().map_or(cx.at, |(key, _)| key.at)), "services"),
+    ];
+    for (at, key) in said.into_iter().filter_map(|(at, key)| Some((at?, key))) {
+        let message = format!("`{key}` belongs to `target: compose`");
+        cx.findings.error_help(at, Code::Contradiction, message, "add `target: compose`, or take it out");
     }
 }
 

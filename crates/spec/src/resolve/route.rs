@@ -31,6 +31,7 @@ pub(super) fn route(raw: &At<RawRoute>, cx: &mut Context<'_, '_>) -> Route {
     let listen = cx.environment.listen.iter();
     Route {
         listen: listen.map(|listen| Listen { address: listen.address.to_string(), tls: listen.tls }).collect(),
+        published: Vec::new(),
         hosts,
         redirect_hosts,
         path: route.path.as_ref().map_or_else(|| "/".into(), |text| path(text, cx)),

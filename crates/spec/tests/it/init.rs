@@ -88,10 +88,18 @@ fn dockerfile() {
 }
 
 #[test]
-fn what_cannot_be_deployed_yet_is_named() {
+fn a_compose_file_is_the_app() {
     let compose = "services:\n  web: { image: web }\n  db: { image: postgres }\n";
-    let (text, _) = start("x", &[("compose.yaml", compose)]);
-    has(&text, &["#   compose.yaml (web, db): `target: compose` is not built yet"]);
+    let (text, spec) = start("x", &[("compose.yaml", compose), ("Dockerfile", "FROM scratch\n")]);
+    has(&text, &["  x: # from compose.yaml: web, db\n    target: compose\n", "# images: { web: \"x:{{ version }}\" }"]);
+    assert!(!text.contains("\n    file:") && !text.contains("Dockerfile"), "{text}");
+    assert_eq!(spec.compose_asks().expect("it is whole").len(), 1);
+    let (text, _) = start("x", &[("docker/docker-compose.yml", compose)]);
+    has(&text, &["    file: docker/docker-compose.yml\n", "# project_name: "]);
+}
+
+#[test]
+fn what_cannot_be_deployed_yet_is_named() {
     let (text, _) = start("x", &[("k8s/web.yaml", ""), ("chart/Chart.yaml", "name: x")]);
     has(
         &text,

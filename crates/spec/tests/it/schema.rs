@@ -126,6 +126,10 @@ fn with_and_without(owner: &str, key: &str, value: &Value) -> Option<(Value, Val
         if owner == "App" && CONTAINERS.contains(&key) {
             app = serde_json::json!({ "target": "docker", "image": "x:1" });
         }
+        if owner == "App" && key == "profiles" {
+            // What it comes to is in the Compose file.
+            return None;
+        }
         match owner {
             "App" => app.as_object_mut()?.append(&mut object),
             "ImageBuild" => app = serde_json::json!({ "target": "docker", "image": "x:1", "build": object }),

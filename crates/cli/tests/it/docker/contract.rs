@@ -88,6 +88,7 @@ fn target(command: Vec<LateText>, place: &str) -> DockerConfig {
         capabilities_add: Vec::new(),
         capabilities_drop: Vec::new(),
         log_bytes_max: 1 << 20,
+        compose: None,
     }
 }
 

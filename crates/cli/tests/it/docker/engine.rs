@@ -169,6 +169,12 @@ impl Engine {
         self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
+    /// What a command of Docker's own client prints, if it does.
+    pub(crate) fn try_docker_says(&self, args: &[&str]) -> String {
+        let done = self.command(args).output().map(|done| done.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&done).trim().to_owned()
+    }
+
     /// What a command of Docker's own client prints.
     #[track_caller]
     pub(crate) fn docker(&self, args: &[&str]) -> String {
