@@ -23,6 +23,7 @@ mod load;
 pub mod lost;
 mod machine;
 mod outcome;
+pub mod registry;
 mod report;
 pub mod stage;
 mod tally;

@@ -9,6 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-sys", &[]),
     ("deployctl-spec", &["core"]),
     ("deployctl-node", &["core", "sys"]),
+    ("deployctl-oci", &["core"]),
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),
     ("deployctl-engine", &["core", "sys"]),
@@ -42,7 +43,7 @@ const PARENTS: &[(&str, &[&str])] = &[
     ("schemars", &["deployctl-spec"]),
     ("serde-saphyr", &["deployctl-spec"]),
     ("tar", &["deployctl-node"]),
-    ("ureq", &["deployctl-node"]),
+    ("ureq", &["deployctl-node", "deployctl-oci"]),
     ("zip", &["deployctl-node"]),
 ];
 
