@@ -12,12 +12,12 @@ pub struct Checked<R> {
     digest: Sha256Hex,
     left: u64,
     hash: Sha256,
-    is_done: bool,
+    is_checked: bool,
 }
 
 impl<R: Read> Checked<R> {
     pub(crate) fn new(from: R, what: String, digest: Sha256Hex, size: u64) -> Self {
-        Self { from, what, digest, left: size, hash: Sha256::new(), is_done: false }
+        Self { from, what, digest, left: size, hash: Sha256::new(), is_checked: false }
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -31,7 +31,7 @@ impl<R: Read> Checked<R> {
 
 impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() || self.is_done {
+        if buffer.is_empty() {
             return Ok(0);
         }
         let count = self.from.read(buffer).map_err(|error| carry(from_io(&self.what, error)))?;
@@ -40,13 +40,14 @@ impl<R: Read> Read for Checked<R> {
             None => return Err(carry(sized(&self.what, "more"))),
         }
         self.hash.update(&buffer[..count]);
-        if count == 0 {
-            self.is_done = true;
-            if self.left > 0 {
-                // Most likely the connection broke off; the next one may not.
-                let message = format!("{} ended {} bytes too early", self.what, self.left);
-                return Err(carry(Trouble::new(TroubleKind::Unreachable, message)));
-            }
+        if count == 0 && self.left > 0 {
+            // Most likely the connection broke off; the next one may not.
+            let message = format!("{} ended {} bytes too early", self.what, self.left);
+            return Err(carry(Trouble::new(TroubleKind::Unreachable, message)));
+        }
+        // With the last byte, not after it: who knows the size does not ask for more.
+        if self.left == 0 && !self.is_checked {
+            self.is_checked = true;
             self.finish()?;
         }
         Ok(count)

@@ -67,6 +67,8 @@ fn large_layers_pass_through_in_pieces() {
     let (client, _) = client(&[]);
     let layer: Vec<u8> = (0..96_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     from.image("large", "v1", &Image::new("linux/amd64", &json!({}), vec![layer]));
+    // From here on, the most memory is measured anew.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = peak();
     let done = client.copy(&name(&from, "large:v1"), &name(&to, "large:v1"), ALL).unwrap();
     assert!(done.bytes_sent > 96 << 20);
@@ -74,7 +76,7 @@ fn large_layers_pass_through_in_pieces() {
     assert!(more < 48 << 20, "{more} bytes of memory for a layer of 96 MiB");
 }
 
-/// The most memory that this process ever had, in bytes.
+/// The most memory that this process had, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
