@@ -11,19 +11,17 @@ pub(crate) fn known_elsewhere(key: &str, fields: &[&str]) -> Option<String> {
         "needs" | "requires" | "dependsOn" => here("depends_on"),
         "resources" | "deploy" => here("limits"),
         "ingress" | "domain" | "domains" | "hostname" | "routes" => here("route").or_else(|| here("host")),
-        "port" | "ports" | "expose" if fields.contains(&"command") => {
-            Some("a port is given to each instance: use `{{ port }}` in `command` or `env`".into())
-        }
-        "volumes" if fields.contains(&"command") => {
-            Some("a folder that is kept is given to the app: use `{{ data }}` in `command` or `env`".into())
+        "ports" | "expose" if fields.contains(&"command") => {
+            let process = "each process is given one: use `{{ port }}` in `command` or `env`";
+            Some(format!("{process}; for a container say `port`, where it listens inside"))
         }
         "services" | "applications" => here("apps"),
         "stages" | "envs" | "env" => here("environments").or_else(|| here("env")),
         "name" => here("project"),
-        "image" | "chart" | "namespace" | "manifests" | "hosts" | "playbook" | "function"
+        "chart" | "namespace" | "manifests" | "hosts" | "playbook" | "function"
             if fields.contains(&"command") && !fields.contains(&"host") =>
         {
-            Some("it belongs to a target that is not built yet; today `target: process` is".into())
+            Some("it belongs to a target that is not built yet; today `process` and `docker` are".into())
         }
         _ => None,
     }

@@ -8,7 +8,7 @@ pub use listing::Listing;
 
 /// A commented `deployctl.yaml` for the project whose files are in `listing`; it always validates.
 ///
-/// What is found and cannot be deployed yet (containers, manifests) is named in a comment, with what is missing.
+/// What is found and cannot be deployed yet (Compose files, manifests) is named in a comment, with what is missing.
 pub fn init(listing: &Listing) -> String {
     let found = found::look(listing);
     write::write(&listing.name, &found)

@@ -34,8 +34,8 @@ pub struct DockerOptions {
     pub host: Option<String>,
 }
 
-/// Containers of one state folder. Cheap to clone; contacts no engine before it is asked for something that was ever there.
-#[derive(Clone)]
+/// Containers of one state folder. Contacts no engine before it is asked for something that was ever there. When it is
+/// dropped, the containers go on, and nobody looks after them until the next one does.
 pub struct Docker {
     pub(crate) inner: Arc<Inner>,
 }
@@ -95,6 +95,17 @@ impl Docker {
     /// Whether there ever was a container or an image here. Contacts nobody.
     pub fn is_used(&self) -> bool {
         self.inner.layout.known().is_ok_and(|known| known.is_some())
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        self.inner.tracked().values().for_each(|tracked| tracked.let_go());
+        let jobs = self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        jobs.values().for_each(AbortHandle::abort);
+        if let Some(events) = self.inner.events.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            events.abort();
+        }
     }
 }
 

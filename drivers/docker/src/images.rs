@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// A pull that takes longer is given up.
 const PULL: Duration = Duration::from_secs(20 * 60);
+/// What became of a job is kept this long.
+const JOBS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[async_trait]
 impl Artifacts for Docker {
@@ -47,6 +49,7 @@ impl Artifacts for Docker {
     }
 
     async fn retain(&self, keep: &[Sha256Hex]) -> Result<(), Fault> {
+        self.inner.layout.forget_old_jobs(JOBS_KEPT);
         if !self.is_used() {
             return Ok(());
         }

@@ -64,14 +64,16 @@ impl Jobs for Docker {
 
     async fn kill(&self, scope: &Scope, id: &JobId, fence: Fence) -> Result<(), Fault> {
         self.inner.fences.admit(self.inner.layout.state(), scope, fence)?;
-        if !self.knows(scope) {
-            return Ok(());
-        }
         let gate = self.inner.gate(id.as_str()).lock_owned().await;
-        let (inner, id) = (Arc::clone(&self.inner), id.clone());
+        let (inner, id, is_known) = (Arc::clone(&self.inner), id.clone(), self.knows(scope));
         let kill = async move {
             let _gate = gate;
-            inner.end_job(&id, false, "stopped before its end".into(), Vec::new()).await
+            let how = "stopped before its end".to_owned();
+            if is_known {
+                return inner.end_job(&id, false, how, Vec::new()).await;
+            }
+            // Nothing of the scope ever was a container: there is nothing to end, and no engine is asked.
+            inner.keep_end(&id, Kept::Ended { ok: false, how, last_lines: Vec::new() })
         };
         tokio::spawn(kill).await.map_err(|e| bug(&e))?
     }
@@ -89,14 +91,8 @@ impl Inner {
     async fn run_job(self: &Arc<Self>, job: &JobSpec, fence: Fence) -> Result<JobState, Fault> {
         let path = self.layout.job(&job.id);
         let kept: Option<Kept> = layout::read(&path)?;
-        match kept.as_ref() {
-            Some(Kept::Lost) if job.command.repeatable => {}
-            Some(kept) => {
-                if let Some(state) = kept.state() {
-                    return Ok(state);
-                }
-            }
-            None => {}
+        if let Some(state) = kept.as_ref().and_then(Kept::state) {
+            return Ok(state);
         }
         self.mark(&job.scope)?;
         self.listen();
@@ -186,10 +182,13 @@ impl Inner {
         if torn && lost {
             let name = self.name(id.as_str())?;
             self.remove(&name).await?;
-            layout::write(&self.layout.job(id), &Kept::Lost)?;
             self.job_changes.bump(id);
-            // Run again by the next call, if that is as good.
-            return Ok(if repeatable { JobState::Running } else { JobState::Unknown });
+            // Begun by the next call, as if it never was, if that is as good.
+            if !repeatable {
+                layout::write(&self.layout.job(id), &Kept::Lost)?;
+                return Ok(JobState::Unknown);
+            }
+            return Ok(JobState::Running);
         }
         let lines = last_lines(self, there.id.as_deref().unwrap_or_default()).await;
         let (ok, how) = (look.exit == 0, look.how());
@@ -200,11 +199,7 @@ impl Inner {
     /// Keeps how a job ended, unless it has an end already, and removes its container, running or not: it never begins
     /// (again).
     async fn end_job(&self, id: &JobId, ok: bool, how: String, lines: Vec<String>) -> Result<(), Fault> {
-        let path = self.layout.job(id);
-        let kept: Option<Kept> = layout::read(&path)?;
-        if kept.and_then(|kept| kept.state()).is_none() {
-            layout::write(&path, &Kept::Ended { ok, how, last_lines: lines })?;
-        }
+        self.keep_end(id, Kept::Ended { ok, how, last_lines: lines })?;
         crash::point("docker.job-ended");
         let name = self.name(id.as_str())?;
         let there = self.inspect_job(&name).await?;
@@ -214,6 +209,16 @@ impl Inner {
         }
         self.job_changes.bump(id);
         Ok(())
+    }
+
+    /// Writes down how a job ended, unless it has an end already.
+    fn keep_end(&self, id: &JobId, end: Kept) -> Result<(), Fault> {
+        let path = self.layout.job(id);
+        let kept: Option<Kept> = layout::read(&path)?;
+        match kept.and_then(|kept| kept.state()) {
+            Some(_) => Ok(()),
+            None => layout::write(&path, &end),
+        }
     }
 
     /// Watches a job until its container is over, and ends it when its time is up.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Files below `docker` in a state folder.
 #[derive(Clone, Debug)]
@@ -51,6 +52,16 @@ impl Layout {
     /// That a job's command may have begun, and how it ended.
     pub(crate) fn job(&self, id: &JobId) -> PathBuf {
         self.root().join("jobs").join(id.as_str())
+    }
+
+    /// Removes what is kept of jobs that ended so long ago: their outcome is in the journal.
+    pub(crate) fn forget_old_jobs(&self, kept: Duration) {
+        for entry in std::fs::read_dir(self.root().join("jobs")).into_iter().flatten().flatten() {
+            let age = entry.metadata().and_then(|file| file.modified()).ok().and_then(|at| at.elapsed().ok());
+            if age.is_some_and(|age| age > kept) {
+                let _ = remove(&entry.path());
+            }
+        }
     }
 
     /// Holds a file per image that was pulled here.

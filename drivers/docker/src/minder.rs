@@ -29,10 +29,12 @@ pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
         if tracked.view().removed {
             return;
         }
-        if seen && tracked.view().look.is_new() && !tracked.view().stopping && tracked.view().failure.is_none() {
-            if start(&node, &tracked).await {
-                continue;
-            }
+        let due = seen && {
+            let view = tracked.view();
+            view.look.is_new() && !view.stopping && view.failure.is_none()
+        };
+        if due && start(&node, &tracked).await {
+            continue;
         }
         let calm = seen && tracked.view().look.is_running();
         let _ = timeout(if calm { LOOK } else { SOON }, tracked.news.notified()).await;

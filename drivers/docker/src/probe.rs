@@ -46,13 +46,17 @@ fn is_asked(tracked: &Tracked) -> bool {
 }
 
 async fn keep_asking(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) {
+    let known = tracked.view().health == Seen::Healthy;
     if !is_asked(tracked) {
+        if known {
+            return;
+        }
         tracked.checked(started, Seen::NotYet("it to stay up for a moment".into()));
         sleep(STAYS_UP).await;
         return tracked.checked(started, Seen::Healthy);
     }
     let rule = rule(tracked);
-    if until_healthy(node, tracked, started, &rule).await {
+    if known || until_healthy(node, tracked, started, &rule).await {
         while_it_lasts(node, tracked, started, &rule).await;
     }
 }

@@ -6,10 +6,19 @@ use deployctl_core::id::InstanceId;
 use deployctl_core::instance::InstanceSeen;
 use deployctl_core::time::Millis;
 use deployctl_runner::hub::Scopes;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+
+/// Which process of which container was healthy last; on the disk, for the next engine of deployctl.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Mark {
+    container: String,
+    /// When the process was started, as the engine writes it.
+    started: String,
+}
 
 pub(crate) struct Tracked {
     pub(crate) id: InstanceId,
@@ -38,8 +47,9 @@ impl Tracked {
         healthy: PathBuf,
         scopes: Arc<Scopes>,
     ) -> Arc<Self> {
-        let mark: Option<String> = crate::layout::read(&healthy).unwrap_or_default();
-        let view = View { ever_healthy: mark.as_ref() == Some(&container), ..View::default() };
+        let mark: Option<Mark> = crate::layout::read(&healthy).unwrap_or_default();
+        let marked = mark.filter(|mark| mark.container == container).map(|mark| mark.started);
+        let view = View { ever_healthy: marked.is_some(), marked, ..View::default() };
         let (prober, minder) = (Mutex::default(), Mutex::default());
         let (view, news) = (Mutex::new(view), Notify::new());
         Arc::new(Self { id, container, record, created, healthy, view, prober, minder, scopes, news })
@@ -69,20 +79,22 @@ impl Tracked {
             if view.look.started != started || !view.look.is_running() {
                 return false;
             }
-            let first = health == Health::Healthy && !view.ever_healthy;
+            let first = health == Health::Healthy && view.marked.as_deref() != Some(started);
             if health == Health::Healthy {
                 let up = view.look.since().map(|since| crate::docker::now().since(since));
                 if view.ever_healthy && up.is_some_and(|up| up >= LOOP_WINDOW) {
                     view.failure = None;
                 }
                 view.ever_healthy = true;
+                view.marked = Some(started.to_owned());
             }
             view.health = health;
             first
         });
         if first {
             // For the next engine; without it that one only asks again.
-            let _ = crate::layout::write(&self.healthy, &self.container);
+            let mark = Mark { container: self.container.clone(), started: started.to_owned() };
+            let _ = crate::layout::write(&self.healthy, &mark);
         }
     }
 

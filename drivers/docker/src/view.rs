@@ -114,6 +114,8 @@ pub(crate) struct View {
     pub(crate) health: Health,
     /// Whether any of its processes ever was healthy.
     pub(crate) ever_healthy: bool,
+    /// When that of its processes was started which was healthy last.
+    pub(crate) marked: Option<String>,
     /// Whether it was told to stop.
     pub(crate) stopping: bool,
     /// Whether it was over at two looks that were some time apart: the engine does not start it again.
@@ -164,7 +166,9 @@ impl View {
     /// Takes in a new look; says whether the process ended by itself since the last one.
     pub(crate) fn saw(&mut self, look: Look, now: Millis) -> bool {
         if look.started != self.look.started {
-            self.health = Health::Unasked;
+            // One that was healthy when the engine of deployctl changed is, until its checks say otherwise.
+            let same = self.marked.as_ref() == Some(&look.started);
+            self.health = if same { Health::Healthy } else { Health::Unasked };
         }
         if !look.is_over() {
             self.settled = false;
@@ -226,6 +230,18 @@ mod tests {
         assert_eq!(view.state(), InstanceState::Unhealthy { reason: unhealthy });
         assert!(view.saw(look(Status::RESTARTING, 3, 3), Millis(30)));
         assert_eq!(view.fatal_exit().unwrap(), "exit 3; it ended 3 times within 60 s");
+    }
+
+    #[test]
+    fn what_was_healthy_is_until_its_checks_say_otherwise() {
+        let known = look(Status::RUNNING, 0, 0);
+        let adopted = || View { ever_healthy: true, marked: Some(known.started.clone()), ..View::default() };
+        let mut view = adopted();
+        view.saw(known.clone(), Millis(1));
+        assert_eq!(view.state(), InstanceState::Ready);
+        let mut view = adopted();
+        view.saw(Look { started: "2026-01-01T00:00:09Z".into(), ..known.clone() }, Millis(1));
+        assert!(matches!(view.state(), InstanceState::Unhealthy { .. }), "another process");
     }
 
     #[test]

@@ -8,8 +8,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-core", &[]),
     ("deployctl-sys", &[]),
     ("deployctl-spec", &["core"]),
+<<<<<<< HEAD
     ("deployctl-node", &["core", "sys"]),
     ("deployctl-oci", &["core"]),
+=======
+    ("deployctl-runner", &["core", "sys"]),
+    ("deployctl-node", &["core", "sys", "runner"]),
+>>>>>>> docker
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),
     ("deployctl-engine", &["core", "sys"]),
@@ -20,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("xtask", &["live"]),
 ];
 /// Every driver.
-const DRIVER: &[&str] = &["core", "sys"];
+const DRIVER: &[&str] = &["core", "sys", "runner"];
 /// The binary puts everything together.
 const BINARY: &str = "deployctl";
 const NOT_FOR_BINARY: &[&str] = &["testkit", "live"];
@@ -33,6 +38,7 @@ const CORE_EXTERNAL: &[&str] =
 /// Libraries that stay with few parents, so that they can be replaced.
 const PARENTS: &[(&str, &[&str])] = &[
     ("axum", &["deployctl-server"]),
+    ("bollard", &["deployctl-driver-docker"]),
     ("chacha20poly1305", &["deployctl-store"]),
     ("clap", &["deployctl", "deployctl-live"]),
     ("clap_complete", &["deployctl"]),

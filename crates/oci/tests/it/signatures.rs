@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 
 const LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// What signs: a function, and its key for others.
 struct Signer {
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
     pem: String,
 }
 

@@ -28,6 +28,17 @@ pub(super) struct App {
     /// It takes requests.
     pub(super) web: bool,
     pub(super) migrate: Vec<String>,
+    /// It is a container.
+    pub(super) container: Option<Container>,
+}
+
+/// What a file for images says of the container.
+#[derive(Debug, Default)]
+pub(super) struct Container {
+    /// Where its program listens, if that is said.
+    pub(super) port: Option<u16>,
+    /// It says itself how it is asked whether it is healthy.
+    pub(super) health: bool,
 }
 
 pub(super) fn look(listing: &Listing) -> Found {
@@ -36,18 +47,19 @@ pub(super) fn look(listing: &Listing) -> Found {
     if let Some(text) = file("Procfile") {
         found.apps = procfile(text);
     }
+    let image = ["Dockerfile", "Containerfile"].iter().find_map(|name| Some((name, file(name)?)));
+    match image {
+        Some((name, text)) if found.apps.is_empty() => found.apps.push(dockerfile(name, text, &listing.name)),
+        Some((name, _)) => found.later.push(format!("{name}: for containers say `target: docker` and `image`")),
+        None => {}
+    }
     if found.apps.is_empty() {
         let one = file("Cargo.toml").map(|text| cargo(text, &listing.name));
         let one = one.or_else(|| file("package.json").map(|text| npm(text, &listing.name)));
         found.apps.extend(one.or_else(|| python(listing)));
     }
-    if let Some((name, text)) = ["Dockerfile", "Containerfile"].iter().find_map(|name| Some((name, file(name)?))) {
-        found.later.push(format!("{name}: containers (`target: docker`) are not built yet; below is a process"));
-        if found.apps.is_empty() {
-            found.apps.extend(dockerfile(name, text, &listing.name));
-        }
-    }
-    found.apps.retain(|app| app.command.first().is_some_and(|program| !program.trim().is_empty()));
+    let runs = |app: &App| app.command.first().is_some_and(|program| !program.trim().is_empty());
+    found.apps.retain(|app| app.container.is_some() || runs(app));
     for name in ["compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"] {
         let Some(text) = file(name) else { continue };
         let services = services(text);
@@ -154,21 +166,23 @@ fn procfile(text: &str) -> Vec<App> {
     apps
 }
 
-/// The command of an image, if it stands there as a list.
-fn dockerfile(name: &str, text: &str, folder: &str) -> Option<App> {
-    let list = |word: &str| -> Option<Vec<String>> {
-        let line = text.lines().rev().find_map(|line| line.trim().strip_prefix(word)?.strip_prefix(' '))?;
-        serde_json::from_str(line.trim()).ok()
+/// A container of the image that this file makes.
+fn dockerfile(name: &str, text: &str, folder: &str) -> App {
+    let says = |word: &str| {
+        let rest =
+            |line: &'_ str| line.trim().split_once(' ').filter(|(said, _)| said.eq_ignore_ascii_case(word)).is_some();
+        text.lines().rev().find(|line| rest(line))
     };
-    let command: Vec<String> = [list("ENTRYPOINT"), list("CMD")].into_iter().flatten().flatten().collect();
-    (!command.is_empty()).then(|| App {
+    let exposed = says("EXPOSE").and_then(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok());
+    let port = exposed.filter(|port| *port > 0);
+    let health = says("HEALTHCHECK").is_some_and(|line| !line.trim_end().to_ascii_uppercase().ends_with(" NONE"));
+    App {
         name: folder.into(),
-        seen: format!("the last command of {name}"),
-        command,
-        port_in_env: true,
+        seen: name.into(),
         web: true,
+        container: Some(Container { port, health }),
         ..App::default()
-    })
+    }
 }
 
 fn services(text: &str) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The text of a start.
 
-use super::found::{App, Found};
+use super::found::{App, Container, Found};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -42,6 +42,39 @@ pub(super) fn write(folder: &str, found: &Found) -> String {
 
 fn write_app(out: &mut String, name: &str, app: &App) {
     let _ = writeln!(out, "  {name}: # from {}", comment(&app.seen));
+    match &app.container {
+        Some(container) => write_container(out, name, container),
+        None => write_process(out, name, app),
+    }
+    if app.web {
+        let _ = writeln!(out, "    route:\n      host: {name}.localhost");
+    }
+    match &app.container {
+        Some(Container { health: true, .. }) => {
+            out.push_str("    # health: { http: /healthz } # without it the image's own HEALTHCHECK\n")
+        }
+        _ if app.web => out.push_str("    health:\n      tcp: true # better: `http: /healthz`\n"),
+        _ => {}
+    }
+    if !app.migrate.is_empty() {
+        let _ = writeln!(out, "    migrate: # before the first new instance; once per version and environment");
+        let _ = writeln!(out, "      run: {}", list(&app.migrate));
+    }
+    out.push_str("    instances: 1\n    strategy: rolling # or recreate, blue-green, canary\n");
+    out.push_str("    # in:\n    #   prod: { instances: 4 }\n");
+}
+
+fn write_container(out: &mut String, name: &str, container: &Container) {
+    out.push_str("    target: docker\n");
+    let _ = writeln!(out, "    image: \"{name}:{{{{ version }}}}\" # make it first: docker build -t {name}:VERSION .");
+    let (port, why) = match container.port {
+        Some(port) => (port, "where the program listens in its container"),
+        None => (8080, "check this: where the program listens in its container"),
+    };
+    let _ = writeln!(out, "    port: {port} # {why}");
+}
+
+fn write_process(out: &mut String, name: &str, app: &App) {
     match (&app.artifact_file, app.artifact) {
         (Some(file), _) => {
             let _ = writeln!(out, "    artifact: {}", word(file));
@@ -62,16 +95,6 @@ fn write_app(out: &mut String, name: &str, app: &App) {
     if app.port_in_env {
         out.push_str("    env:\n      PORT: \"{{ port }}\" # each instance gets its own\n");
     }
-    if app.web {
-        let _ = writeln!(out, "    route:\n      host: {name}.localhost");
-        out.push_str("    health:\n      tcp: true # better: `http: /healthz`\n");
-    }
-    if !app.migrate.is_empty() {
-        let _ = writeln!(out, "    migrate: # before the first new instance; once per version and environment");
-        let _ = writeln!(out, "      run: {}", list(&app.migrate));
-    }
-    out.push_str("    instances: 1\n    strategy: rolling # or recreate, blue-green, canary\n");
-    out.push_str("    # in:\n    #   prod: { instances: 4 }\n");
 }
 
 fn write_placeholder(out: &mut String, name: &str) {

@@ -65,7 +65,8 @@ pub(crate) struct Settings {
     /// Which requests it takes from the proxy; `{}` takes all.
     #[schemars(extend("examples" = [{"host": "shop.example.com"}]))]
     pub(crate) route: Option<At<Route>>,
-    /// When an instance is healthy. Without it: when its port takes connections, or, without a port, when it stays up.
+    /// When an instance is healthy. Without it: by the image's own health check, if it has one; else when its port takes
+    /// connections, or, without a port, when it stays up.
     #[schemars(extend("examples" = [{"http": "/healthz", "within": "20s"}]))]
     pub(crate) health: Option<At<Health>>,
     /// A change of data that goes with a version; runs once per release and environment, before any new instance.

@@ -57,8 +57,8 @@ pub(super) fn finish(config: &DockerConfig, settings: &Settings, jobs: &[&LateTe
     let uses = |part: &LatePart| {
         command.clone().chain(config.env.values()).chain(jobs.iter().copied()).any(|text| text.0.contains(part))
     };
-    let place = cx.templates.data.unwrap_or(cx.at);
-    for (name, part) in [("data", LatePart::Data), ("folder", LatePart::Folder)] {
+    let data = cx.templates.data.unwrap_or(cx.at);
+    for (name, part, place) in [("data", LatePart::Data, data), ("folder", LatePart::Folder, cx.at)] {
         if uses(&part) {
             let message = format!("a container has no `{{{{ {name} }}}}`");
             let help =

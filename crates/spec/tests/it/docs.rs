@@ -42,6 +42,7 @@ pub(super) fn tables(schema: &Value) -> Vec<(String, Vec<(String, Value)>)> {
         "JobMap",
         "Limits",
         "Restart",
+        "Capabilities",
     ];
     let definitions = schema["$defs"].as_object().expect("definitions");
     let unlisted: Vec<&String> =
@@ -84,6 +85,7 @@ fn heading(name: &str) -> &str {
         "JobMap" => "A hook, as a map",
         "Limits" => "`limits`",
         "Restart" => "`restart`",
+        "Capabilities" => "`capabilities`",
         other => panic!("`{other}` has no heading"),
     }
 }

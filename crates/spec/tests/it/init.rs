@@ -67,10 +67,28 @@ fn procfile() {
 }
 
 #[test]
-fn containers_are_named_as_missing() {
-    let dockerfile = "FROM debian\nENTRYPOINT [\"/srv/app\"]\nCMD [\"--verbose\", \"{{ x }}\"]\n";
-    let (text, _) = start("x", &[("Dockerfile", dockerfile)]);
-    has(&text, &["Dockerfile: containers (`target: docker`) are not built yet", "command: [/srv/app, --verbose, "]);
+fn dockerfile() {
+    let text = "FROM debian\n# EXPOSE 1\nexpose 9000/tcp 9001\nHEALTHCHECK CMD /check\nENTRYPOINT [\"/srv/app\"]\n";
+    let (text, spec) = start("My App", &[("Dockerfile", text), ("Cargo.toml", "[package]\nname = \"x\"\n")]);
+    has(
+        &text,
+        &[
+            "  my-app: # from Dockerfile\n    target: docker\n    image: \"my-app:{{ version }}\"",
+            "docker build -t my-app:VERSION .",
+            "port: 9000 #",
+            "host: my-app.localhost",
+            "the image's own HEALTHCHECK",
+        ],
+    );
+    assert_eq!(spec.apps().len(), 1);
+    let (text, _) = start("x", &[("Containerfile", "FROM scratch\nHEALTHCHECK NONE\nEXPOSE $PORT\n")]);
+    has(&text, &["port: 8080 # check this", "tcp: true"]);
+    let (text, _) = start("x", &[("Dockerfile", "FROM scratch\n"), ("Procfile", "web: ./serve\n")]);
+    has(&text, &["  web: # from Procfile", "#   Dockerfile: for containers say `target: docker` and `image`"]);
+}
+
+#[test]
+fn what_cannot_be_deployed_yet_is_named() {
     let compose = "services:\n  web: { image: web }\n  db: { image: postgres }\n";
     let (text, _) = start("x", &[("compose.yaml", compose)]);
     has(&text, &["#   compose.yaml (web, db): `target: compose` is not built yet"]);

@@ -12,8 +12,10 @@ use std::path::Path;
 const SKETCH: &str = include_str!("../cases/sketch.yaml");
 
 fn process(app: &deployctl_spec::ResolvedApp) -> &deployctl_core::config::ProcessConfig {
-    let TargetConfig::Process(process) = &app.config.target;
-    process
+    match &app.config.target {
+        TargetConfig::Process(process) => process,
+        TargetConfig::Docker(_) => panic!("an app of processes"),
+    }
 }
 
 fn text(text: &str) -> LatePart {

@@ -107,6 +107,9 @@ fn every_example_fits_its_key() {
     }
 }
 
+/// Keys with defaults that only a container has.
+const CONTAINERS: &[&str] = &["networks", "read_only", "tmpfs", "volumes"];
+
 /// An app in which `key` of `owner` is `value`, and the same app without.
 fn with_and_without(owner: &str, key: &str, value: &Value) -> Option<(Value, Value)> {
     let inner = |set: bool| {
@@ -120,8 +123,14 @@ fn with_and_without(owner: &str, key: &str, value: &Value) -> Option<(Value, Val
         let mut object = inner(set);
         let run = serde_json::json!(["./x"]);
         let mut app = serde_json::json!({ "command": ["./x", "{{ port }}"], "route": { "host": "a.b" } });
+        if owner == "App" && CONTAINERS.contains(&key) {
+            app = serde_json::json!({ "target": "docker", "image": "x:1" });
+        }
         match owner {
             "App" => app.as_object_mut()?.append(&mut object),
+            "Capabilities" => {
+                app = serde_json::json!({ "target": "docker", "image": "x:1", "capabilities": object });
+            }
             "Restart" | "Hooks" => app[owner.to_lowercase()] = object.into(),
             "Route" => {
                 object.insert("host".into(), "a.b".into());

@@ -4,7 +4,8 @@ use crate::it::world::{kill, poll};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, OnceLock};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The engine of this test program. Who only uses it shares it; who restarts it has it alone.
 pub(crate) struct Engine {
@@ -18,12 +19,20 @@ static ENGINE: OnceLock<Option<RwLock<Engine>>> = OnceLock::new();
 
 /// The engine, shared; none, with a word about it, where there is no `dockerd`.
 pub(crate) fn shared() -> Option<RwLockReadGuard<'static, Engine>> {
-    engine().map(|engine| engine.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    engine().map(RwLock::blocking_read)
+}
+
+/// The engine, shared by who waits in a task.
+pub(crate) async fn shared_in_task() -> Option<RwLockReadGuard<'static, Engine>> {
+    match engine() {
+        Some(engine) => Some(engine.read().await),
+        None => None,
+    }
 }
 
 /// The engine, alone.
 pub(crate) fn alone() -> Option<RwLockWriteGuard<'static, Engine>> {
-    engine().map(|engine| engine.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    engine().map(RwLock::blocking_write)
 }
 
 fn engine() -> Option<&'static RwLock<Engine>> {
@@ -35,7 +44,7 @@ fn engine() -> Option<&'static RwLock<Engine>> {
         }
     });
     if engine.is_none() {
-        eprintln!("skipped: it needs root, dockerd and docker");
+        eprintln!("skipped: it needs root, dockerd, containerd and docker");
     }
     engine.as_ref()
 }
@@ -46,6 +55,7 @@ fn lacking() -> Option<&'static str> {
     match () {
         () if !rustix::process::geteuid().is_root() => Some("root"),
         () if !has("dockerd") => Some("dockerd"),
+        () if !has("containerd") => Some("containerd"),
         () if !has("docker") => Some("docker"),
         () => None,
     }
@@ -68,7 +78,11 @@ impl Engine {
     }
 
     pub(crate) fn socket(&self) -> String {
-        format!("unix://{}", self.folder.join("s").display())
+        format!("unix://{}", self.socket_path().display())
+    }
+
+    pub(crate) fn socket_path(&self) -> PathBuf {
+        self.folder.join("s")
     }
 
     /// What runs the containers, beside the engine as on every real machine: it outlives the engine's crashes.
@@ -148,21 +162,24 @@ fn daemon(name: &str) -> Command {
     command
 }
 
-/// The test server with the libraries that it needs, as an archive.
+/// The test server, a shell and what a script sleeps by, with the libraries that they need, as an archive.
 fn tar(conf: &str) -> Vec<u8> {
     static PLACE: Mutex<()> = Mutex::new(());
     let _one = PLACE.lock().unwrap();
     let folder = tempfile::tempdir().expect("a folder");
-    let app = env!("CARGO_BIN_EXE_deployctl-testapp");
-    let libraries = Command::new("ldd").arg(app).output().expect("ldd");
-    let text = String::from_utf8_lossy(&libraries.stdout).into_owned();
-    let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
-    for path in paths {
-        let to = folder.path().join(path.trim_start_matches('/'));
+    let copy = |from: &str, to: &str| {
+        let to = folder.path().join(to.trim_start_matches('/'));
         std::fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
-        std::fs::copy(path, to).expect("a library");
+        std::fs::copy(from, to).expect("a copy");
+    };
+    for (program, to) in
+        [(env!("CARGO_BIN_EXE_deployctl-testapp"), "app"), ("/bin/sh", "bin/sh"), ("/bin/sleep", "bin/sleep")]
+    {
+        let libraries = Command::new("ldd").arg(program).output().expect("ldd");
+        let text = String::from_utf8_lossy(&libraries.stdout).into_owned();
+        text.split_whitespace().filter(|word| word.starts_with('/')).for_each(|path| copy(path, path));
+        copy(program, to);
     }
-    std::fs::copy(app, folder.path().join("app")).expect("the server");
     std::fs::write(folder.path().join("app.conf"), conf).expect("a file");
     std::fs::create_dir_all(folder.path().join("etc")).expect("a folder");
     std::fs::write(folder.path().join("etc/passwd"), "root:x:0:0::/:/app\nnobody:x:65534:65534::/:/app\n")

@@ -1,5 +1,6 @@
 //! Containers on a real Docker Engine, as a person sees them.
 
+mod contract;
 mod engine;
 
 use crate::it::world::{World, poll, text};
