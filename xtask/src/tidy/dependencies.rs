@@ -8,13 +8,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-core", &[]),
     ("deployctl-sys", &[]),
     ("deployctl-spec", &["core"]),
-<<<<<<< HEAD
-    ("deployctl-node", &["core", "sys"]),
-    ("deployctl-oci", &["core"]),
-=======
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
->>>>>>> docker
+    ("deployctl-oci", &["core"]),
+    ("deployctl-readiness", &["core", "oci"]),
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),
     ("deployctl-engine", &["core", "sys"]),
