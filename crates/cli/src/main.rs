@@ -11,6 +11,7 @@ mod fail;
 mod follow;
 mod output;
 mod project;
+mod registry;
 mod role;
 mod secrets;
 mod state;

@@ -2,6 +2,7 @@
 
 mod call;
 mod image;
+pub mod signer;
 
 pub use image::{Image, digest_of};
 

@@ -1,72 +1,15 @@
 //! Signatures, on a real registry.
 
 use crate::world::{client, index, name, small};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use deployctl_live::registry::Registry as Server;
+use deployctl_live::registry::signer::{Signer, payload, pem, put};
 use deployctl_oci::{CopyOptions, PublicKey, TroubleKind, Via};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 
-type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
-
-/// What signs: a function, and its key for others.
-struct Signer {
-    sign: Sign,
-    pem: String,
-}
-
-impl Signer {
-    fn p256() -> Self {
-        let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
-        let prefix = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
-        let pem = pem(&prefix, pair.public_key().as_ref());
-        Self { sign: Box::new(move |message| pair.sign(&random, message).unwrap().as_ref().to_vec()), pem }
-    }
-
-    fn ed25519() -> Self {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        let pem = pem(&hex::decode("302a300506032b6570032100").unwrap(), pair.public_key().as_ref());
-        Self { sign: Box::new(move |message| pair.sign(message).as_ref().to_vec()), pem }
-    }
-
-    fn key(&self) -> PublicKey {
-        PublicKey::parse(self.pem.as_bytes()).unwrap()
-    }
-
-    /// A layer of a signature manifest that says `payload`.
-    fn layer(&self, server: &Server, repository: &str, payload: &str) -> Value {
-        let mut layer = server.blob(repository, LAYER, payload.as_bytes());
-        let signature = STANDARD.encode((self.sign)(payload.as_bytes()));
-        layer["annotations"] = json!({ "dev.cosignproject.cosign/signature": signature });
-        layer
-    }
-}
-
-fn pem(prefix: &[u8], key: &[u8]) -> String {
-    let text = STANDARD.encode([prefix, key].concat());
-    format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
-}
-
-fn payload(digest: &str) -> String {
-    json!({ "critical": { "identity": { "docker-reference": "r.example/shop" },
-                          "image": { "docker-manifest-digest": digest }, "type": "cosign container image signature" },
-            "optional": null })
-    .to_string()
-}
-
-/// Puts signatures where cosign puts them.
-fn put(server: &Server, repository: &str, digest: &str, layers: &[Value]) -> String {
-    let config = server.blob(repository, "application/vnd.oci.image.config.v1+json", b"{}");
-    let manifest = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                           "config": config, "layers": layers });
-    server.manifest(repository, &format!("{}.sig", digest.replace(':', "-")), &manifest)
+fn key(signer: &Signer) -> PublicKey {
+    PublicKey::parse(signer.pem.as_bytes()).unwrap()
 }
 
 #[test]
@@ -76,17 +19,17 @@ fn a_signature_of_the_key_counts_and_no_other() {
     for (repository, signer) in [("p", Signer::p256()), ("e", Signer::ed25519())] {
         let digest = server.image(repository, "v1", &small("linux/amd64", repository));
         let of = name(&server, &format!("{repository}:v1"));
-        let says = |key: &PublicKey| {
-            let trouble = client.verify(&of, key).unwrap_err();
+        let says = |by: &PublicKey| {
+            let trouble = client.verify(&of, by).unwrap_err();
             assert_eq!(trouble.kind, TroubleKind::Unsigned);
             trouble.message
         };
-        assert!(says(&signer.key()).ends_with("it has no signature"));
-        put(&server, repository, &digest, &[signer.layer(&server, repository, &payload(&digest))]);
-        let verified = client.verify(&of, &signer.key()).unwrap();
+        assert!(says(&key(&signer)).ends_with("it has no signature"));
+        signer.sign(&server, repository, &digest);
+        let verified = client.verify(&of, &key(&signer)).unwrap();
         assert_eq!(format!("sha256:{}", verified.digest), digest);
         assert_eq!((verified.signatures[0].name.as_str(), verified.signatures[0].via), ("r.example/shop", Via::Cosign));
-        let other = says(&Signer::p256().key());
+        let other = says(&key(&Signer::p256()));
         assert!(other.ends_with("it has 1 signature: one is of another key, or was altered"), "{other}");
     }
 }
@@ -101,7 +44,7 @@ fn what_was_signed_for_something_else_does_not_count() {
     let for_good = signer.layer(&server, "s", &payload(&good));
     // The signature of one image under another.
     put(&server, "s", &bad, std::slice::from_ref(&for_good));
-    let says = |tag: &str| client.verify(&name(&server, tag), &signer.key()).unwrap_err().message;
+    let says = |tag: &str| client.verify(&name(&server, tag), &key(&signer)).unwrap_err().message;
     assert!(says("s:bad").ends_with("one is of this key, but for another image"), "{}", says("s:bad"));
     // Another text under the same signature.
     let mut altered = server.blob("s", LAYER, payload(&bad).as_bytes());
@@ -115,7 +58,7 @@ fn what_was_signed_for_something_else_does_not_count() {
     // One good among bad ones is enough.
     let own = signer.layer(&server, "s", &payload(&bad));
     put(&server, "s", &bad, &[for_good, own]);
-    assert_eq!(client.verify(&name(&server, "s:bad"), &signer.key()).unwrap().signatures.len(), 1);
+    assert_eq!(client.verify(&name(&server, "s:bad"), &key(&signer)).unwrap().signatures.len(), 1);
 }
 
 #[test]
@@ -124,11 +67,11 @@ fn an_index_is_signed_as_a_whole_and_the_signature_goes_along() {
     let (client, _) = client(&[]);
     let signer = Signer::p256();
     let digest = index(&server, "many", "v1");
-    put(&server, "many", &digest, &[signer.layer(&server, "many", &payload(&digest))]);
+    signer.sign(&server, "many", &digest);
     let options = CopyOptions { referrers: true, replace: false };
     let done = client.copy(&name(&server, "many:v1"), &name(&other, "prod:v1"), options).unwrap();
     assert_eq!(done.referrers, 1);
-    assert_eq!(client.verify(&name(&other, "prod:v1"), &signer.key()).unwrap().digest, done.digest);
+    assert_eq!(client.verify(&name(&other, "prod:v1"), &key(&signer)).unwrap().digest, done.digest);
 }
 
 #[test]
@@ -147,18 +90,18 @@ fn a_signature_is_found_as_a_referrer() {
                       "artifactType": "application/vnd.dev.cosign.artifact.sig.v1+json" });
     let all = json!({ "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [one] });
     server.manifest("r", &digest.replace(':', "-"), &all);
-    assert_eq!(client.verify(&name(&server, "r:v1"), &signer.key()).unwrap().signatures[0].via, Via::Tag);
+    assert_eq!(client.verify(&name(&server, "r:v1"), &key(&signer)).unwrap().signatures[0].via, Via::Tag);
 }
 
 #[test]
 fn keys_are_what_they_should_be() {
     let no = |text: &str| PublicKey::parse(text.as_bytes()).unwrap_err();
     assert!(no("").message.ends_with("there is no PUBLIC KEY in PEM in it"));
-    let rsa = pem(&hex::decode("30819f300d06092a864886f70d010101050003818d00").unwrap(), &[7; 140]);
+    let rsa = pem("30819f300d06092a864886f70d010101050003818d00", &[7; 140]);
     assert!(no(&rsa).message.ends_with("it is of another kind, such as RSA or another curve"));
     assert_eq!(no(&rsa).kind, TroubleKind::Usage);
     // A point that is on no curve verifies nothing.
-    let prefix = hex::decode("3059301306072a8648ce3d020106082a8648ce3d030107034200").unwrap();
-    let point = PublicKey::parse(pem(&prefix, &[[4].as_slice(), &[1; 64]].concat()).as_bytes()).unwrap();
+    let prefix = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
+    let point = PublicKey::parse(pem(prefix, &[[4].as_slice(), &[1; 64]].concat()).as_bytes()).unwrap();
     assert!(!point.made(b"x", b"y"));
 }

@@ -1,0 +1,3 @@
+//! `artifact`: images in real registries, and files.
+
+mod images;
