@@ -2,7 +2,7 @@
 
 mod artifact;
 
-pub(crate) use artifact::{Artifact, Check, Copy, Key, OnPlatform, Promoted, Reference};
+pub(crate) use artifact::{Artifact, Check, Copy, Key, OnPlatform, Promoted, Reference, TargetName};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deployctl_core::id::{AppName, EnvName, RegionName, Version};

@@ -11,6 +11,7 @@ mod instances;
 mod jobs;
 mod labels;
 mod layout;
+mod local;
 mod logs;
 mod minder;
 mod probe;
@@ -20,3 +21,4 @@ mod tracked;
 mod view;
 
 pub use docker::{Docker, DockerOptions};
+pub use local::{Attempt, LocalImage, LocalImages};

@@ -45,9 +45,9 @@ const PARENTS: &[(&str, &[&str])] = &[
     ("rustls", &["deployctl-proxy", "deployctl-live"]),
     ("schemars", &["deployctl-spec"]),
     ("serde-saphyr", &["deployctl-spec"]),
-    ("tar", &["deployctl-node"]),
+    ("tar", &["deployctl-node", "deployctl-readiness"]),
     ("ureq", &["deployctl-node", "deployctl-oci"]),
-    ("zip", &["deployctl-node"]),
+    ("zip", &["deployctl-node", "deployctl-readiness"]),
 ];
 
 /// A package uses only what lies below it.

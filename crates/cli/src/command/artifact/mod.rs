@@ -1,6 +1,8 @@
 //! `artifact`: images and other artifacts, without an engine and without a project.
 
+mod check;
 mod images;
+mod report;
 
 use super::Context;
 use crate::args::Artifact;
@@ -8,7 +10,7 @@ use crate::fail::Failure;
 
 pub(crate) async fn artifact(context: &Context, what: Artifact) -> Result<(), Failure> {
     match what {
-        Artifact::Check(_) => Err(Failure::usage("not-built", "x")),
+        Artifact::Check(args) => check::check(context, args).await,
         Artifact::Resolve(args) => images::resolve(context, args).await,
         Artifact::Copy(args) => images::copy(context, &args).await,
         Artifact::Promote(args) => images::promote(context, &args).await,
