@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
     ("deployctl-oci", &["core"]),
-    ("deployctl-readiness", &["core", "oci"]),
+    ("deployctl-readiness", &["oci"]),
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),
     ("deployctl-engine", &["core", "sys"]),
