@@ -10,7 +10,8 @@ pub(crate) fn describe() -> String {
         .and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok())
         .map_or_else(|| "unknown".into(), |kib| format!("{:.0} GiB", kib / 1024.0 / 1024.0));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores ({cpu}), {memory} of memory, Linux {}", kernel.trim())
+    let kernel: Vec<&str> = kernel.trim().split('.').take(2).collect();
+    format!("{cores} cores ({cpu}), {memory} of memory, Linux {}", kernel.join("."))
 }
 
 fn field(path: &str, name: &str) -> Option<String> {

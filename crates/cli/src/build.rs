@@ -1,6 +1,6 @@
 //! Building an unknown version: in a clean checkout of the revision that it names, or, where asked for, right here.
 
-use crate::args::Build;
+use crate::args;
 use crate::command::Context;
 use crate::fail::Failure;
 use crate::output::err;
@@ -9,7 +9,7 @@ use deployctl_api::{Query, VersionKnown, paths};
 use deployctl_core::ask::{Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::ArtifactSource;
 use deployctl_core::release::Release;
-use deployctl_spec::ResolvedApp;
+use deployctl_spec::{Build, ResolvedApp};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,7 +25,7 @@ pub(crate) struct Built {
 pub(crate) async fn missing(
     context: &Context,
     wanted: &mut Wanted,
-    flags: &Build,
+    flags: &args::Build,
     plan: Option<&str>,
 ) -> Result<Built, Failure> {
     let planned = plan.and_then(|text| SavedPlan::parse(text).ok()).map_or_else(Vec::new, |plan| plan.releases);
@@ -48,11 +48,11 @@ pub(crate) async fn missing(
             continue;
         }
         if flags.build_here {
-            run(&build, &dir, app)?;
+            run(&argv(&build, app, &Origin::default()), &dir, app)?;
             built.here = true;
         } else {
             let checkout = Checkout::new(&dir, app)?;
-            run(&build, &checkout.project, app)?;
+            run(&argv(&build, app, &checkout.origin), &checkout.project, app)?;
             relocate(app, &dir, &checkout.project);
             built.checkouts.push(checkout);
         }
@@ -75,6 +75,38 @@ fn relocate(app: &mut ResolvedApp, dir: &Path, checkout: &Path) {
     if let Some(path) = inside {
         app.artifact = Some(ArtifactSource::Path(path.to_string_lossy().into_owned()));
     }
+}
+
+/// Where what is built comes from; nothing is known of a tree that is no clean checkout.
+#[derive(Default)]
+struct Origin {
+    revision: Option<String>,
+    source: Option<String>,
+}
+
+/// Program and arguments of a build. An image is made for the engine that the containers run on, by its own program: so it
+/// is made as `docker build` does it there, and says what it is made from.
+fn argv(build: &Build, app: &ResolvedApp, origin: &Origin) -> Vec<String> {
+    let image = match build {
+        Build::Command(command) => return command.clone(),
+        Build::Image(image) => image,
+    };
+    let mut argv: Vec<String> = ["docker", "build", "--tag", &image.tag].map(str::to_owned).into();
+    let labels = [
+        ("version", Some(app.version.as_str())),
+        ("revision", origin.revision.as_deref()),
+        ("source", origin.source.as_deref()),
+    ];
+    for (name, value) in labels.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        argv.extend(["--label".into(), format!("org.opencontainers.image.{name}={value}")]);
+    }
+    argv.extend(image.dockerfile.iter().flat_map(|file| ["--file".to_owned(), file.clone()]));
+    argv.extend(image.stage.iter().flat_map(|stage| ["--target".to_owned(), stage.clone()]));
+    for (name, value) in &image.args {
+        argv.extend(["--build-arg".into(), format!("{name}={value}")]);
+    }
+    argv.push(image.context.clone());
+    argv
 }
 
 fn run(build: &[String], dir: &Path, app: &ResolvedApp) -> Result<(), Failure> {
@@ -101,6 +133,7 @@ struct Checkout {
     root: PathBuf,
     /// The project's directory in it.
     project: PathBuf,
+    origin: Origin,
 }
 
 impl Checkout {
@@ -140,7 +173,21 @@ impl Checkout {
         git(dir, &["worktree", "add", "--detach", "--force", &root_text, &revision])
             .map_err(|why| failed(app, &why))?;
         let project = root.join(prefix);
-        Ok(Self { repository: repository.into(), root, project })
+        let source = git(dir, &["config", "--get", "remote.origin.url"]).ok().map(|url| without_credentials(&url));
+        let origin = Origin { revision: Some(revision), source };
+        Ok(Self { repository: repository.into(), root, project, origin })
+    }
+}
+
+/// An address without the name and password that may stand in it.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => url.to_owned(),
     }
 }
 
@@ -160,4 +207,15 @@ fn git(dir: &Path, args: &[&str]) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
     Err(format!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_credentials;
+
+    #[test]
+    fn credentials_are_no_part_of_a_source() {
+        assert_eq!(without_credentials("https://me:pw@h.example/a/b.git"), "https://h.example/a/b.git");
+        assert_eq!(without_credentials("git@h.example:a/b.git"), "git@h.example:a/b.git");
+    }
 }

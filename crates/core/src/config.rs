@@ -1,7 +1,13 @@
 //! An app's configuration for one environment, resolved: no template of the file is left, only values that are bound
 //! when an instance starts. Part of a release, and so of its identity.
 
-use crate::id::{AppName, Sha256Hex};
+mod artifact;
+mod container;
+
+pub use artifact::{Artifact, ArtifactFormat, ArtifactSource};
+pub use container::{DockerConfig, Volume};
+
+use crate::id::AppName;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -152,57 +158,6 @@ pub struct ProcessConfig {
     pub restart: Restart,
     /// How much output is kept per instance, in bytes.
     pub log_bytes_max: u64,
-}
-
-/// How a container is run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DockerConfig {
-    /// The image's repository, without tag or digest: these are the release's artifact.
-    pub image: String,
-    /// What runs instead of the image's own command; the image's entrypoint stays.
-    pub command: Option<Vec<LateText>>,
-    /// Environment variables, over the image's. Never a secret: everybody who may ask the engine can read them.
-    pub env: BTreeMap<String, LateText>,
-    /// Secrets, each a file of this name under `/run/secrets`.
-    pub secrets: BTreeMap<String, SecretRef>,
-    /// The port that the program listens on inside its container.
-    pub port: Option<u16>,
-    /// The user to run as, `NAME` or `UID` or with `:GROUP`, if not the image's.
-    pub user: Option<String>,
-    /// Limits.
-    pub limits: Limits,
-    /// What is mounted.
-    pub volumes: Vec<Volume>,
-    /// The networks, which must exist; the first one is where it is reached. The engine's own bridge if there are none.
-    pub networks: Vec<String>,
-    /// Whether its root file system is read-only.
-    pub read_only: bool,
-    /// Folders in memory.
-    pub tmpfs: Vec<String>,
-    /// Capabilities added to the engine's usual ones, without `CAP_`.
-    pub capabilities_add: Vec<String>,
-    /// Capabilities taken away; `ALL` takes all.
-    pub capabilities_drop: Vec<String>,
-    /// How much output is kept per container, in bytes.
-    pub log_bytes_max: u64,
-}
-
-/// Something mounted into a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volume {
-    /// A name, of a volume that belongs to the app in its environment; or a path of this machine.
-    pub source: String,
-    /// Where it is in the container.
-    pub path: String,
-    /// Whether it can only be read.
-    pub read_only: bool,
-}
-
-impl Volume {
-    /// Whether it is a path of this machine.
-    pub fn is_path(&self) -> bool {
-        self.source.starts_with('/')
-    }
 }
 
 /// Limits of one instance.
@@ -434,45 +389,4 @@ pub struct Hooks {
     pub before: Vec<Command>,
     /// After the new release has all traffic; failing turns it back.
     pub after: Vec<Command>,
-}
-
-/// Where an artifact comes from, resolved for a version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ArtifactSource {
-    /// A file or directory, absolute.
-    Path(String),
-    /// An HTTP or HTTPS address.
-    Url(String),
-    /// A container image, by reference with tag or digest.
-    Image(String),
-}
-
-/// What a release runs: the folder that an artifact unpacks to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Artifact {
-    /// The digest of its bytes; of its canonical archive if it was a directory.
-    pub sha256: Sha256Hex,
-    /// How the bytes are to be read.
-    pub format: ArtifactFormat,
-}
-
-/// How an artifact's bytes are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ArtifactFormat {
-    /// A tar.gz archive.
-    TarGz,
-    /// A tar.zst archive.
-    TarZst,
-    /// A plain tar archive (also what a directory becomes).
-    Tar,
-    /// A zip archive.
-    Zip,
-    /// One executable file.
-    File,
-    /// A container image that only its engine has: the digest is the image's id.
-    ImageId,
-    /// A container image of a registry: the digest is its manifest's (or its index's), and it can be pulled by it.
-    ImageManifest,
 }

@@ -45,6 +45,12 @@ impl Observed {
         count(self.instances.iter().filter(|i| i.revision == *revision && i.state != InstanceState::Gone))
     }
 
+    /// The first instance of a revision that somebody changed by hand, and how.
+    pub fn drifted(&self, revision: &Revision) -> Option<(&InstanceId, &str)> {
+        let of = self.instances.iter().filter(|i| i.revision == *revision && i.state != InstanceState::Gone);
+        of.filter_map(|i| Some((&i.id, i.drift.as_deref()?))).next()
+    }
+
     /// The first instance of a revision that cannot become healthy, with the reason and its last lines.
     pub fn failed(&self, revision: &Revision) -> Option<(&InstanceSeen, &str, &[String])> {
         self.instances.iter().filter(|i| i.revision == *revision).find_map(|i| match &i.state {

@@ -55,6 +55,12 @@ pub struct InstanceSeen {
     pub started_at: Millis,
     /// How often it was restarted after exiting by itself.
     pub restarts: u32,
+    /// The name of its container, if it is one.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// What somebody changed by hand: it runs on, and the next deployment replaces it.
+    #[serde(default)]
+    pub drift: Option<String>,
 }
 
 /// How an instance is.

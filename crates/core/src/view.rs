@@ -26,6 +26,12 @@ pub struct Instance {
     pub started_at: Millis,
     /// How often it was restarted after exiting by itself.
     pub restarts: u32,
+    /// The name of its container, if it is one.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// What somebody changed by hand.
+    #[serde(default)]
+    pub drift: Option<String>,
 }
 
 /// What runs in a scope.

@@ -180,12 +180,18 @@ impl Engine {
         };
         let of_plan = planned.filter(|release| known.is_none() && release.version == leg.version);
         let of_plan = of_plan.and_then(|release| Some((release.artifact.clone()?, release.built_here)));
-        let must_be_kept = gone.is_some() || of_plan.is_some();
         let Some((artifact, here)) = known.or_else(|| of_plan.clone()) else {
             return gone.map_or(Ok((None, false)), |fault| Err(no_artifact(leg, fault)));
         };
-        if must_be_kept && !self.ports.artifacts.has(&artifact).await? {
-            return Err(gone.map_or_else(|| not_kept(leg), |fault| no_artifact(leg, fault)));
+        if !self.ports.artifacts.has(&artifact).await? {
+            let again = leg.config.source_again(&artifact);
+            let had = match again {
+                Some(source) => self.ports.artifacts.ingest(&source, Some(&artifact.sha256)).await.is_ok(),
+                None => false,
+            };
+            if !had {
+                return Err(gone.map_or_else(|| not_kept(leg, of_plan.is_some()), |fault| no_artifact(leg, fault)));
+            }
         }
         if let Some(wanted) = leg.sha256.as_ref().filter(|wanted| **wanted != artifact.sha256) {
             return Err(other_bytes(leg, &artifact, "the specification says", wanted));
@@ -291,7 +297,7 @@ impl Engine {
         let healthy = match (&state.current, &current) {
             (Some(pin), Some(config)) => {
                 let observed = self.ports.driver.observe(scope).await?;
-                observed.ready(&pin.revision) >= config.instances
+                observed.ready(&pin.revision) >= config.instances && observed.drifted(&pin.revision).is_none()
             }
             _ => true,
         };
@@ -343,10 +349,13 @@ fn other_bytes(leg: &DeployLeg, known: &Artifact, but: &str, found: &Sha256Hex) 
         .hint("a version names one artifact for good: give the new bytes a new version; nothing was changed")
 }
 
-fn not_kept(leg: &DeployLeg) -> Refused {
-    let message = format!("the artifact that the plan has for {} {} is not kept any more", leg.scope.app, leg.version);
-    Refused::new(RefusedKind::Usage, "artifact-missing", message)
-        .hint("nothing was changed; make a new plan with `deployctl plan`")
+fn not_kept(leg: &DeployLeg, planned: bool) -> Refused {
+    let (of, hint) = match planned {
+        true => ("that the plan has for", "make a new plan with `deployctl plan`"),
+        false => ("of", "a version that is known is not built again: deploy another one"),
+    };
+    let message = format!("the artifact {of} {} {} is not kept any more", leg.scope.app, leg.version);
+    Refused::new(RefusedKind::Usage, "artifact-missing", message).hint(format!("nothing was changed; {hint}"))
 }
 
 fn no_artifact(leg: &DeployLeg, fault: Fault) -> Refused {

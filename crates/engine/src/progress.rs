@@ -182,6 +182,8 @@ fn instance(seen: &InstanceSeen, version: impl Fn(&Revision) -> String) -> view:
         pid: seen.pid,
         started_at: seen.started_at,
         restarts: seen.restarts,
+        container: seen.container.clone(),
+        drift: seen.drift.clone(),
     }
 }
 

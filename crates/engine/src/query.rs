@@ -293,7 +293,9 @@ fn health(state: &State, observed: Result<&Observed, &Fault>) -> (&'static str, 
     let wanted = state.resting.count(&pin.revision);
     let ready = observed.ready(&pin.revision);
     if wanted > 0 && ready >= wanted {
-        return ("healthy", None);
+        let changed = observed.drifted(&pin.revision);
+        let detail = changed.map(|(id, how)| format!("{id} was changed by hand: {how}; deploy again to replace it"));
+        return ("healthy", detail);
     }
     let detail = observed.instances.iter().filter(|i| i.revision == pin.revision).find_map(|i| match &i.state {
         InstanceState::Starting { waiting_for } => Some(format!("{}: {waiting_for}", i.id)),

@@ -7,6 +7,7 @@ use deployctl_core::deployment::command::Command;
 use deployctl_core::id::{DeploymentId, Scope, Sha256Hex};
 use deployctl_core::plan::{Action, Leg, Pin};
 use deployctl_core::planner::{self, Wish};
+use deployctl_core::release::Release;
 use deployctl_core::scope::State;
 use std::sync::Arc;
 
@@ -44,7 +45,9 @@ impl Engine {
             match self.target(&here, ask)? {
                 Err(nothing) => why = Some(nothing),
                 Ok(target) => {
-                    let config = self.stored(&target.pin.revision.release).await?.config.clone();
+                    let release = self.stored(&target.pin.revision.release).await?;
+                    self.check_kept(&release).await?;
+                    let config = release.config.clone();
                     let undo = self.with_undo(target.undo).await?;
                     let wish = Wish::Rollback { pin: &target.pin, config: &config, keep: target.keep, undo };
                     legs.extend(planner::leg(&here.place(), &wish, &id, now));
@@ -61,6 +64,26 @@ impl Engine {
         let changes = changes(&plan);
         let id = self.open(plan, &ask.by, Vec::new()).await?;
         Ok(Answer::Deployment { id, changes })
+    }
+
+    /// What a release runs is there, or can be had again now: nothing is begun that would stop half-way for it.
+    async fn check_kept(&self, release: &Release) -> Result<(), Refused> {
+        let Some(artifact) = &release.artifact else { return Ok(()) };
+        let artifacts = &self.ports.artifacts;
+        if artifacts.has(artifact).await? {
+            return Ok(());
+        }
+        let (version, app) = (&release.version, &release.app);
+        let lost = format!("{app} cannot go back to {version}: what it runs is not kept any more");
+        let why = match release.config.source_again(artifact) {
+            None => lost,
+            Some(source) => match artifacts.ingest(&source, Some(&artifact.sha256)).await {
+                Ok(_) => return Ok(()),
+                Err(not) => format!("{lost}, and {}", not.fault.message),
+            },
+        };
+        Err(Refused::new(RefusedKind::Denied, "artifact-missing", why)
+            .hint("nothing was changed; go back to another version with --version, or deploy one anew"))
     }
 
     async fn turn_back_running(self: &Arc<Self>, id: &DeploymentId, ask: &Rollback) -> Result<Answer, Refused> {

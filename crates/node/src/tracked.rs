@@ -157,6 +157,8 @@ impl Tracked {
             pid: view.process().filter(|_| alive).map(|process| process.pid),
             started_at: view.run.as_ref().map_or(Millis(0), |run| run.since),
             restarts: view.run.as_ref().map_or(0, |run| run.restarts),
+            container: None,
+            drift: None,
         }
     }
 

@@ -28,7 +28,7 @@ pub use code::Code;
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
 pub use init::{Listing, init};
 pub use load::{FILE_NAMES, find_project};
-pub use resolve::ResolvedApp;
+pub use resolve::{Build, ImageBuild, ResolvedApp};
 pub use schema::schema;
 pub use source::Source;
 pub use spec::{Environment, Listen, Spec};

@@ -19,7 +19,7 @@ use deployctl_core::config::{AppConfig, ArtifactSource, Check, LateText, SecretR
 use deployctl_core::id::{AppName, EnvName, RegionName, Sha256Hex, Version};
 use deployctl_core::time::Span;
 use process::Kind;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// An app, resolved: everything that makes a release but the bytes of the artifact and of the secrets.
@@ -41,14 +41,38 @@ pub struct ResolvedApp {
     pub artifact: Option<ArtifactSource>,
     /// What the artifact's bytes must be.
     pub artifact_sha256: Option<Sha256Hex>,
-    /// What makes the artifact: program and arguments.
-    pub build: Option<Vec<String>>,
+    /// What makes the artifact.
+    pub build: Option<Build>,
     /// The secrets that it needs, each once.
     pub secrets: Vec<SecretRef>,
     /// How many people must approve a deployment to here.
     pub approvals: u32,
     /// The environment in which the artifact must have succeeded before.
     pub after: Option<EnvName>,
+}
+
+/// What makes an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// Program and arguments.
+    Command(Vec<String>),
+    /// A build of an image.
+    Image(ImageBuild),
+}
+
+/// A build of an image. Paths are relative to the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageBuild {
+    /// The reference that the image gets.
+    pub tag: String,
+    /// The folder that is given to the build.
+    pub context: String,
+    /// The file with the instructions, if not the usual one.
+    pub dockerfile: Option<String>,
+    /// The stage to stop at.
+    pub stage: Option<String>,
+    /// Arguments of the build.
+    pub args: BTreeMap<String, String>,
 }
 
 /// What is to be resolved.
@@ -113,8 +137,9 @@ pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) 
         }
         Kind::Docker => {
             let (target, image) = docker::target(&settings, &mut cx)?;
+            let build = docker::build(&settings, &image, &mut cx);
             let config = config(TargetConfig::Docker(target), &settings, &depends_on, &mut cx)?;
-            (Some(image), None, None, config)
+            (Some(image), None, build, config)
         }
     };
     let route_at = settings.route.as_ref().map_or(at, |route| route.at);

@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// An engine that does not answer for so long is in trouble.
-pub(crate) const USUAL: Duration = Duration::from_secs(30);
+/// An engine that does not say how things are for so long is in trouble.
+pub(crate) const USUAL: Duration = Duration::from_secs(10);
+/// Nor does it do anything in more than this.
+pub(crate) const WORK: Duration = Duration::from_secs(120);
 /// The API that everything here needs: that of Docker 20.10.
 const OLDEST: (usize, usize) = (1, 41);
 /// Longer than any call; the calls have limits of their own.

@@ -6,19 +6,19 @@ use crate::tracked::Tracked;
 use crate::{events, labels};
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptionsBuilder;
-use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::fault::{Applied, Fault, FaultKind};
 use deployctl_core::id::{InstanceId, JobId, Scope};
 use deployctl_core::time::Millis;
-use deployctl_runner::SecretSource;
 use deployctl_runner::fence::Fences;
 use deployctl_runner::hub::{Hub, Scopes};
+use deployctl_runner::{SecretSource, say};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Where the engine listens unless it is said otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -185,6 +185,17 @@ fn socket(host: Option<&str>) -> Result<PathBuf, Fault> {
 pub(crate) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The end of a task that makes something, or a word that it takes long: it goes on, and is found by the next call.
+pub(crate) async fn soon<T>(task: JoinHandle<Result<T, Fault>>, what: &str) -> Result<T, Fault> {
+    match tokio::time::timeout(USUAL, task).await {
+        Ok(done) => done.map_err(|e| bug(&e))?,
+        Err(_) => {
+            let message = format!("{what} is still being made: the Docker Engine takes more than {}", say(USUAL));
+            Err(Fault { applied: Applied::Maybe, ..Fault::platform(message) }.hint("look at the engine's own log"))
+        }
+    }
 }
 
 pub(crate) fn bug(error: &tokio::task::JoinError) -> Fault {

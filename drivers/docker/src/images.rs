@@ -1,6 +1,6 @@
 //! Images: what a reference means, for good; getting it, and letting go of it.
 
-use crate::client::{Trouble, USUAL};
+use crate::client::{Trouble, USUAL, WORK};
 use crate::docker::{Docker, Inner};
 use crate::layout;
 use async_trait::async_trait;
@@ -57,7 +57,7 @@ impl Artifacts for Docker {
             let kept = keep.iter().any(|digest| *digest.as_str() == *entry.file_name());
             if let (false, Some(reference)) = (kept, layout::read::<String>(&entry.path()).unwrap_or_default()) {
                 let client = &self.inner.engine()?.client;
-                let remove = client.call(USUAL, |api| async move {
+                let remove = client.call(WORK, |api| async move {
                     api.remove_image(&reference, None::<RemoveImageOptions>, None).await
                 });
                 match remove.await {
@@ -113,7 +113,7 @@ impl Inner {
             return manifest(&digest);
         }
         let ask =
-            self.engine()?.client.call(USUAL, |api| async move { api.inspect_registry_image(reference, None).await });
+            self.engine()?.client.call(WORK, |api| async move { api.inspect_registry_image(reference, None).await });
         match ask.await {
             Ok(found) => {
                 let digest = found.descriptor.digest.unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The port `Instances` on containers.
 
-use crate::client::{Trouble, USUAL};
-use crate::docker::{Docker, Inner, bug};
+use crate::client::{Trouble, USUAL, WORK};
+use crate::docker::{Docker, Inner, bug, soon};
 use crate::request::{self, Wanted};
 use crate::tracked::Tracked;
 use crate::{labels, layout, logs, minder, probe};
@@ -51,7 +51,8 @@ impl Instances for Docker {
     async fn start(&self, spec: &InstanceSpec, fence: Fence) -> Result<(), Fault> {
         let (inner, spec) = (Arc::clone(&self.inner), spec.clone());
         // Owned by the task: a caller that goes away leaves nothing half done.
-        tokio::spawn(async move { inner.start(&spec, fence).await }).await.map_err(|e| bug(&e))?
+        let what = format!("the container of {}", spec.id);
+        soon(tokio::spawn(async move { inner.start(&spec, fence).await }), &what).await
     }
 
     async fn stop(&self, scope: &Scope, id: &InstanceId, grace: Span, fence: Fence) -> Result<(), Fault> {
@@ -79,7 +80,7 @@ impl Instances for Docker {
         let inner = Arc::clone(&self.inner);
         let forget = async move {
             let _gate = gate;
-            inner.remove(&tracked.container).await?;
+            inner.remove(&tracked.container, false).await?;
             tracked.let_go();
             inner.tracked().remove(&tracked.id);
             let _ = layout::remove(&inner.layout.healthy(&tracked.id));
@@ -170,7 +171,8 @@ impl Inner {
             return Arc::clone(known);
         }
         let healthy = self.layout.healthy(&id);
-        let tracked = Tracked::new(id.clone(), container, record, created, healthy, Arc::clone(&self.scopes));
+        let name = self.name(id.as_str()).unwrap_or_default();
+        let tracked = Tracked::new(id.clone(), name, container, record, created, healthy, Arc::clone(&self.scopes));
         let minder = tokio::spawn(minder::mind(Arc::clone(self), Arc::clone(&tracked)));
         tracked.minded_by(minder.abort_handle());
         if let Some(before) = all.insert(id, Arc::clone(&tracked)) {
@@ -217,7 +219,7 @@ impl Inner {
         let look = crate::view::Look::of(&there, record.network());
         let stopping = self.get(id).is_some_and(|known| known.container == container && known.view().stopping);
         if look.is_over() {
-            self.remove(&container).await?;
+            self.remove(&container, false).await?;
             return Ok(false);
         }
         if stopping {
@@ -249,7 +251,7 @@ impl Inner {
         body.labels = Some(labels::write(&engine.identity.state, kind, id, fence, &wanted.record, &digest));
         crash::point("docker.secrets-written");
         let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let make = engine.client.call(USUAL * 4, |api| async move { api.create_container(Some(options), body).await });
+        let make = engine.client.call(WORK, |api| async move { api.create_container(Some(options), body).await });
         let made = make.await;
         drop(one);
         match made {
@@ -284,18 +286,19 @@ impl Inner {
             let labels = own.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             let request =
                 VolumeCreateRequest { name: Some(name), labels: Some(labels), ..VolumeCreateRequest::default() };
-            let make = engine.client.call(USUAL, |api| async move { api.create_volume(request).await });
+            let make = engine.client.call(WORK, |api| async move { api.create_volume(request).await });
             make.await.map_err(|trouble| trouble.fault(&what))?;
         }
         Ok(())
     }
 
-    /// Removes a container with its anonymous volumes; one that is not there is removed already.
-    pub(crate) async fn remove(&self, container: &str) -> Result<(), Fault> {
-        let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
+    /// Removes a container; one that is not there is removed already. Volumes that its image had made for it may hold
+    /// data of an instance, not of a job.
+    pub(crate) async fn remove(&self, container: &str, with_volumes: bool) -> Result<(), Fault> {
+        let options = RemoveContainerOptionsBuilder::new().v(with_volumes).force(true).build();
         let of = container.to_owned();
         let remove =
-            self.engine()?.client.call(USUAL, |api| async move { api.remove_container(&of, Some(options)).await });
+            self.engine()?.client.call(WORK, |api| async move { api.remove_container(&of, Some(options)).await });
         match remove.await {
             Err(trouble) if trouble.is_missing() => Ok(()),
             Err(trouble) if trouble.is_conflict() => Err(Fault {
@@ -320,7 +323,7 @@ async fn stop(inner: Arc<Inner>, tracked: Arc<Tracked>, grace: Duration) {
         let Ok(engine) = inner.engine() else { return };
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let of = tracked.container.clone();
-        let end = engine.client.call(grace + USUAL, |api| async move { api.stop_container(&of, Some(options)).await });
+        let end = engine.client.call(grace + WORK, |api| async move { api.stop_container(&of, Some(options)).await });
         match end.await {
             Ok(()) => break,
             Err(trouble) if trouble.is_missing() => break,

@@ -1,7 +1,7 @@
 //! The port `Jobs` on containers: one per job, by its name, and what became of it in a file.
 
-use crate::client::USUAL;
-use crate::docker::{Docker, Inner, bug, now};
+use crate::client::{USUAL, WORK};
+use crate::docker::{Docker, Inner, bug, now, soon};
 use crate::logs::last_lines;
 use crate::view::{Look, moment};
 use crate::{labels, layout, request};
@@ -53,13 +53,13 @@ impl Jobs for Docker {
     async fn run(&self, job: &JobSpec, fence: Fence) -> Result<JobState, Fault> {
         self.inner.fences.admit(self.inner.layout.state(), &job.scope, fence)?;
         let gate = self.inner.gate(job.id.as_str()).lock_owned().await;
-        let (inner, job) = (Arc::clone(&self.inner), job.clone());
+        let (inner, job, job_id) = (Arc::clone(&self.inner), job.clone(), job.id.clone());
         // Owned by the task, gate and all: a caller that goes away leaves nothing half done, nor done after a kill.
         let run = async move {
             let _gate = gate;
             inner.run_job(&job, fence).await
         };
-        tokio::spawn(run).await.map_err(|e| bug(&e))?
+        soon(tokio::spawn(run), &format!("the job {}", job_id)).await
     }
 
     async fn kill(&self, scope: &Scope, id: &JobId, fence: Fence) -> Result<(), Fault> {
@@ -151,7 +151,7 @@ impl Inner {
         let of = name.to_owned();
         let start = engine
             .client
-            .call(USUAL * 4, |api| async move { api.start_container(&of, None::<StartContainerOptions>).await });
+            .call(WORK, |api| async move { api.start_container(&of, None::<StartContainerOptions>).await });
         if let Err(trouble) = start.await {
             let fault = trouble.fault("a job cannot be started");
             let look = self.inspect_job(name).await?.map(|there| Look::of(&there, ""));
@@ -181,7 +181,7 @@ impl Inner {
         let lost = self.losses.load(Ordering::Relaxed) > 0 || !watched;
         if torn && lost {
             let name = self.name(id.as_str())?;
-            self.remove(&name).await?;
+            self.remove(&name, true).await?;
             self.job_changes.bump(id);
             // Begun by the next call, as if it never was, if that is as good.
             if !repeatable {
@@ -204,7 +204,7 @@ impl Inner {
         let name = self.name(id.as_str())?;
         let there = self.inspect_job(&name).await?;
         if there.is_some() {
-            self.remove(&name).await?;
+            self.remove(&name, true).await?;
             self.sweep_secrets().await;
         }
         self.job_changes.bump(id);

@@ -40,6 +40,11 @@ pub(crate) struct Record {
     pub(crate) artifact: Option<Sha256Hex>,
     /// Whether files with secrets are mounted into it.
     pub(crate) secrets: bool,
+    /// Limits, as the engine counts them.
+    #[serde(default)]
+    pub(crate) memory_bytes: Option<i64>,
+    #[serde(default)]
+    pub(crate) nano_cpus: Option<i64>,
     /// How long a job may take, in milliseconds.
     #[serde(default)]
     pub(crate) timeout_ms: Option<u64>,

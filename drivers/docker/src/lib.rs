@@ -5,6 +5,7 @@
 
 mod client;
 mod docker;
+mod drift;
 mod events;
 mod images;
 mod instances;

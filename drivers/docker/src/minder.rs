@@ -1,6 +1,6 @@
 //! Looks after one container: starts it, looks at it when something happened, has it asked.
 
-use crate::client::{Trouble, USUAL};
+use crate::client::{Trouble, USUAL, WORK};
 use crate::docker::{Inner, now};
 use crate::logs::last_lines;
 use crate::probe;
@@ -21,6 +21,9 @@ const SOON: Duration = Duration::from_millis(250);
 pub(crate) const SETTLES: Duration = Duration::from_millis(700);
 /// The program cannot be run: not found, or no permission.
 const NO_PROGRAM: [i64; 2] = [126, 127];
+
+/// What the engine says when what was asked for cannot be, besides by its status.
+const NEVER: [&str; 4] = ["unable to find user", "unable to find group", "unknown capability", "not a directory"];
 
 /// Looks after `tracked` until the task is aborted, or the container is removed.
 pub(crate) async fn mind(node: Arc<Inner>, tracked: Arc<Tracked>) {
@@ -49,7 +52,10 @@ pub(crate) async fn look(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
         async move { api.inspect_container(&id, None::<InspectContainerOptions>).await }
     });
     let looked = match inspect.await {
-        Ok(inspected) => Look::of(&inspected, tracked.record.network()),
+        Ok(inspected) => {
+            let drift = crate::drift::drift(&inspected, &tracked.record, &tracked.name);
+            Look { drift, ..Look::of(&inspected, tracked.record.network()) }
+        }
         Err(trouble) if trouble.is_missing() => {
             tracked.update(|view| view.removed = true);
             return true;
@@ -109,7 +115,7 @@ async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
         }
         return false;
     }
-    let begin = engine.client.call(USUAL * 4, |api| {
+    let begin = engine.client.call(WORK, |api| {
         let id = tracked.container.clone();
         async move { api.start_container(&id, None::<StartContainerOptions>).await }
     });
@@ -125,7 +131,8 @@ async fn start(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
             let Look { exit, error: text, .. } = tracked.view().look.clone();
             let reason = if text.is_empty() { message } else { text };
             // What was asked for cannot be: a missing program, network, folder. All else may pass.
-            if NO_PROGRAM.contains(&exit) || matches!(status, 400 | 404) {
+            let never = NEVER.iter().any(|words| reason.contains(words));
+            if never || NO_PROGRAM.contains(&exit) || matches!(status, 400 | 404) {
                 tracked.condemn(format!("it cannot be started: {}", short(&reason)), Vec::new());
             } else {
                 tracked.update(|view| view.hindered = Some(format!("its container: {}", short(&reason))));
@@ -141,7 +148,7 @@ async fn connect(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> Result<(), Troubl
     for network in tracked.record.networks.iter().skip(1) {
         let request =
             NetworkConnectRequest { container: tracked.container.clone(), ..NetworkConnectRequest::default() };
-        let connect = engine.client.call(USUAL, |api| async move { api.connect_network(network, request).await });
+        let connect = engine.client.call(WORK, |api| async move { api.connect_network(network, request).await });
         match connect.await {
             // It was connected by somebody who died before the start.
             Err(Trouble::Said { message, .. }) if message.contains("already exists in network") => {}

@@ -82,6 +82,8 @@ fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerC
         h2: false,
         artifact: release.artifact.as_ref().map(|artifact| artifact.sha256.clone()),
         secrets: !config.secrets.is_empty(),
+        memory_bytes: config.limits.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+        nano_cpus: config.limits.cpu_millis.and_then(|millis| i64::try_from(millis * 1_000_000).ok()),
         timeout_ms: None,
     }
 }
@@ -152,8 +154,8 @@ impl Wanted<'_> {
             readonly_rootfs: Some(config.read_only),
             cap_add: Some(config.capabilities_add.clone()),
             cap_drop: Some(config.capabilities_drop.clone()),
-            nano_cpus: config.limits.cpu_millis.and_then(|millis| i64::try_from(millis * 1_000_000).ok()),
-            memory: config.limits.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+            nano_cpus: self.record.nano_cpus,
+            memory: self.record.memory_bytes,
             ulimits: config.limits.files.map(files),
             log_config: Some(HostConfigLogConfig { typ: Some("json-file".into()), config: Some(log.into()) }),
             ..HostConfig::default()

@@ -22,7 +22,9 @@ struct Mark {
 
 pub(crate) struct Tracked {
     pub(crate) id: InstanceId,
-    /// The engine's id of its container.
+    /// The name of its container.
+    pub(crate) name: String,
+    /// The engine's id of it.
     pub(crate) container: String,
     pub(crate) record: Record,
     /// When it was made.
@@ -41,6 +43,7 @@ pub(crate) struct Tracked {
 impl Tracked {
     pub(crate) fn new(
         id: InstanceId,
+        name: String,
         container: String,
         record: Record,
         created: Millis,
@@ -52,7 +55,7 @@ impl Tracked {
         let view = View { ever_healthy: marked.is_some(), marked, ..View::default() };
         let (prober, minder) = (Mutex::default(), Mutex::default());
         let (view, news) = (Mutex::new(view), Notify::new());
-        Arc::new(Self { id, container, record, created, healthy, view, prober, minder, scopes, news })
+        Arc::new(Self { id, name, container, record, created, healthy, view, prober, minder, scopes, news })
     }
 
     /// What is known of it now.
@@ -63,9 +66,10 @@ impl Tracked {
     /// Changes what is known of it; who waits is told if that changed what is seen.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
         let mut view = self.view();
-        let before = (view.state(), view.look.ip.clone());
+        let seen = |view: &View| (view.state(), view.look.ip.clone(), view.look.drift.clone());
+        let before = seen(&view);
         let result = change(&mut view);
-        let changed = before != (view.state(), view.look.ip.clone());
+        let changed = before != seen(&view);
         drop(view);
         if changed {
             self.scopes.bump(&self.record.scope);
@@ -122,6 +126,8 @@ impl Tracked {
             pid: view.look.pid.filter(|_| running),
             started_at: view.look.since().unwrap_or(self.created),
             restarts: view.look.restarts,
+            container: Some(self.name.clone()),
+            drift: view.look.drift.clone().filter(|_| running),
         }
     }
 

@@ -59,6 +59,8 @@ impl Instances for World {
             pid: None,
             started_at: Millis(0),
             restarts: 0,
+            container: None,
+            drift: None,
         }])
     }
     async fn start(&self, _: &InstanceSpec, _: Fence) -> Result<(), Fault> {

@@ -129,20 +129,24 @@ fn compare(section: &mut Section, all: &BTreeMap<(Case, &str), Series>) {
     }
 }
 
-/// Memory of fresh proxies: with 64 connections that were used, and for 1,000 more idle ones.
+/// Memory of fresh proxies, over and over: with 64 connections that were used, and for 1,000 more idle ones.
 fn memory(options: &Options, section: &mut Section) -> Result<(), String> {
     crate::stage::lift_descriptor_limit();
-    let rivals = Rivals::start(options)?;
-    let mut figures = Vec::new();
-    for rival in &rivals.all {
-        tools::wrk(&format!("http://127.0.0.1:{}/1k", rival.http), 1)?;
-        let few = tools::resident_all_kib(rival.pid());
-        let before = tools::resident_kib(rival.pid());
-        let idle = (0..IDLE).map(|_| tools::idle_connection(rival.http)).collect::<Result<Vec<_>, _>>()?;
-        let more = tools::resident_kib(rival.pid()) - before;
-        drop(idle);
-        figures.push((rival.name, few, more));
+    let mut seen: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for _ in 0..options.rounds {
+        for rival in &Rivals::start(options)?.all {
+            tools::wrk(&format!("http://127.0.0.1:{}/1k", rival.http), 1)?;
+            let few = tools::resident_all_kib(rival.pid());
+            let before = tools::resident_kib(rival.pid());
+            let idle = (0..IDLE).map(|_| tools::idle_connection(rival.http)).collect::<Result<Vec<_>, _>>()?;
+            let more = tools::resident_kib(rival.pid()) - before;
+            drop(idle);
+            let (fews, mores) = seen.entry(rival.name).or_default();
+            fews.push(few);
+            mores.push(more);
+        }
     }
+    let figures: Vec<_> = seen.into_iter().map(|(name, (few, more))| (name, median(&few), median(&more))).collect();
     let haproxy =
         figures.iter().find(|(name, ..)| *name == "haproxy").map_or((0.0, 0.0), |(_, few, more)| (*few, *more));
     for (name, few, more) in figures {

@@ -75,12 +75,13 @@ impl Binaries {
     }
 }
 
-/// A port for the proxy of a world: not one that the kernel gives to others, nor that deployctl gives to instances.
+/// A port for the proxy of a world: not one that the kernel gives to others, nor that deployctl chooses itself, for instances
+/// (from 20,000) or for direct addresses (from 12,000), in another world.
 fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 40).unwrap_or(0) * 100;
     loop {
-        let port = 12_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 4_000;
+        let port = 6_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 4_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

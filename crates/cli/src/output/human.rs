@@ -2,7 +2,7 @@
 
 use super::table::table;
 use super::time::{ago, rfc3339};
-use super::{colour_out, one_line};
+use super::{colour_out, one_line, shorten};
 use deployctl_core::view::{History, Instance, Status};
 
 /// `status`: a block per scope, worst first would hide the order; so in the order of names.
@@ -66,9 +66,10 @@ fn block(status: &Status) -> String {
         .iter()
         .map(|i| {
             let pid = i.pid.map_or(String::new(), |pid| format!("pid {pid}"));
+            let process = i.container.clone().unwrap_or(pid);
             let restarts = if i.restarts > 0 { format!("{} restarts", i.restarts) } else { String::new() };
             let address = i.address.clone().unwrap_or_default();
-            vec![format!("  {}", i.id), i.version.clone(), i.state.clone(), address, pid, restarts]
+            vec![format!("  {}", i.id), i.version.clone(), i.state.clone(), address, process, restarts]
         })
         .collect();
     if !rows.is_empty() {
@@ -134,7 +135,7 @@ pub(crate) fn history(all: &[History]) -> String {
                 version.as_ref().map_or("-".to_owned(), ToString::to_string)
             };
             let reason = h.reason.as_deref().filter(|_| h.verdict != "succeeded").or(h.note.as_deref());
-            let reason: String = one_line(reason.unwrap_or_default()).chars().take(100).collect();
+            let reason = shorten(&one_line(reason.unwrap_or_default()), 100);
             vec![
                 rfc3339(h.started_at),
                 h.environment.to_string(),

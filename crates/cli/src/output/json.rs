@@ -30,7 +30,7 @@ fn instance(instance: &view::Instance) -> Value {
     json!({
         "id": instance.id, "version": instance.version, "state": instance.state, "detail": instance.detail,
         "address": instance.address, "pid": instance.pid, "started_at": rfc3339(instance.started_at),
-        "restarts": instance.restarts,
+        "restarts": instance.restarts, "container": instance.container, "drift": instance.drift,
     })
 }
 

@@ -52,6 +52,14 @@ pub(crate) fn one_line(text: &str) -> String {
     harmless(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A text of at most so many characters; one that was longer ends with `…`.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 /// Whether standard error takes colours.
 pub(crate) fn colour_err() -> bool {
     std::io::stderr().is_terminal() && wants_colour()
@@ -71,6 +79,12 @@ fn wants_colour() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_cut_off_shows_it() {
+        assert_eq!(shorten("503 Service", 11), "503 Service");
+        assert_eq!(shorten("503 Service Unavailable", 11), "503 Servic…");
+    }
 
     #[test]
     fn what_others_wrote_drives_no_terminal() {

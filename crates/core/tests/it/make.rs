@@ -188,6 +188,8 @@ pub(crate) fn seen(revision: u32, slot: u32, state: InstanceState) -> InstanceSe
         pid: None,
         started_at: Millis(0),
         restarts: 0,
+        container: None,
+        drift: None,
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct App {
 /// What a file for images says of the container.
 #[derive(Debug, Default)]
 pub(super) struct Container {
+    /// The file.
+    pub(super) file: &'static str,
     /// Where its program listens, if that is said.
     pub(super) port: Option<u16>,
     /// It says itself how it is asked whether it is healthy.
@@ -47,7 +49,7 @@ pub(super) fn look(listing: &Listing) -> Found {
     if let Some(text) = file("Procfile") {
         found.apps = procfile(text);
     }
-    let image = ["Dockerfile", "Containerfile"].iter().find_map(|name| Some((name, file(name)?)));
+    let image = ["Dockerfile", "Containerfile"].into_iter().find_map(|name| Some((name, file(name)?)));
     match image {
         Some((name, text)) if found.apps.is_empty() => found.apps.push(dockerfile(name, text, &listing.name)),
         Some((name, _)) => found.later.push(format!("{name}: for containers say `target: docker` and `image`")),
@@ -167,7 +169,7 @@ fn procfile(text: &str) -> Vec<App> {
 }
 
 /// A container of the image that this file makes.
-fn dockerfile(name: &str, text: &str, folder: &str) -> App {
+fn dockerfile(name: &'static str, text: &str, folder: &str) -> App {
     let says = |word: &str| {
         let rest =
             |line: &'_ str| line.trim().split_once(' ').filter(|(said, _)| said.eq_ignore_ascii_case(word)).is_some();
@@ -180,7 +182,7 @@ fn dockerfile(name: &str, text: &str, folder: &str) -> App {
         name: folder.into(),
         seen: name.into(),
         web: true,
-        container: Some(Container { port, health }),
+        container: Some(Container { file: name, port, health }),
         ..App::default()
     }
 }

@@ -66,7 +66,12 @@ fn write_app(out: &mut String, name: &str, app: &App) {
 
 fn write_container(out: &mut String, name: &str, container: &Container) {
     out.push_str("    target: docker\n");
-    let _ = writeln!(out, "    image: \"{name}:{{{{ version }}}}\" # make it first: docker build -t {name}:VERSION .");
+    let _ = writeln!(out, "    image: \"{name}:{{{{ version }}}}\"");
+    let file = match container.file {
+        "Dockerfile" => "{}".to_owned(),
+        file => format!("{{ dockerfile: {file} }}"),
+    };
+    let _ = writeln!(out, "    build: {file} # made for a version that is not known yet, from the commit of that tag");
     let (port, why) = match container.port {
         Some(port) => (port, "where the program listens in its container"),
         None => (8080, "check this: where the program listens in its container"),

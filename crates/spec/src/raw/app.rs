@@ -18,9 +18,9 @@ pub(crate) struct Settings {
     #[schemars(extend("examples" = ["registry.example.com/shop:{{ version }}"]))]
     pub(crate) image: Option<At<Text>>,
     /// What makes the artifact: program and arguments. Runs only for a version that is not known yet, in a clean
-    /// checkout of the revision that the version names.
+    /// checkout of the revision that the version names. `target: docker`: how the image is made, `{}` by `Dockerfile`.
     #[schemars(extend("examples" = [["cargo", "build", "--release"]]))]
-    pub(crate) build: Option<Vec<At<Text>>>,
+    pub(crate) build: Option<At<Either<Vec<At<Text>>, ImageBuild>>>,
     /// What runs: program and arguments. The program is looked up in the artifact's folder, then in `PATH`. In a
     /// container: what is given to the image's entrypoint instead of the image's own command.
     #[schemars(extend("examples" = [["./api", "--port", "{{ port }}"]]))]
@@ -137,6 +137,24 @@ pub(crate) struct Artifact {
     /// What its bytes must be: a sha256 in lower-case hex.
     #[schemars(extend("examples" = ["{{ vars.sha256 }}"]))]
     pub(crate) sha256: Option<At<Text>>,
+}
+
+/// How an image is made, by the program `docker`; it is labelled with the version, the revision and where that is from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ImageBuild {
+    /// What is given to the build, relative to the project.
+    #[schemars(extend("default" = ".", "examples" = ["api"]))]
+    pub(crate) context: Option<At<Text>>,
+    /// The file with the instructions, relative to the project. Without it, `Dockerfile` in the context.
+    #[schemars(extend("examples" = ["Dockerfile.api"]))]
+    pub(crate) dockerfile: Option<At<Text>>,
+    /// The stage to stop at.
+    #[schemars(extend("examples" = ["runtime"]))]
+    pub(crate) stage: Option<At<Text>>,
+    /// Arguments of the build; whoever has the image can read them.
+    #[schemars(extend("examples" = [{"PROFILE": "release"}]))]
+    pub(crate) args: Option<Entries<At<Text>>>,
 }
 
 /// A secret, by reference.

@@ -1,6 +1,6 @@
 //! Where the artifact comes from and what makes it.
 
-use super::Context;
+use super::{Build, Context};
 use crate::code::Code;
 use crate::raw::{Artifact, At, Either, Settings, Text};
 use deployctl_core::config::ArtifactSource;
@@ -64,20 +64,32 @@ fn digest(text: &At<Text>, cx: &mut Context<'_, '_>) -> Option<Sha256Hex> {
     }
 }
 
-pub(super) fn build(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<Vec<String>> {
-    let build = settings.build.as_ref()?;
-    if build.first().is_none_or(|program| program.value.0.trim().is_empty()) {
-        let at = build.first().map_or(cx.at, |program| program.at);
+/// The command that makes an artifact or an image.
+pub(super) fn command(build: &At<Vec<At<Text>>>, cx: &mut Context<'_, '_>) -> Build {
+    if build.value.first().is_none_or(|program| program.value.0.trim().is_empty()) {
+        let at = build.value.first().map_or(build.at, |program| program.at);
         cx.findings.error(at, Code::BadValue, "`build` has no program");
     }
+    Build::Command(build.value.iter().map(|text| cx.plain(text)).collect())
+}
+
+pub(super) fn build(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<Build> {
+    let build = settings.build.as_ref()?;
+    let Either::Short(list) = &build.value else {
+        let help = "say program and arguments: `build: [./build]`; for a container add `target: docker`";
+        cx.findings.error_help(build.at, Code::Contradiction, "this `build` makes an image", help);
+        return None;
+    };
+    let list = At { at: list.first().map_or(build.at, |program| program.at), value: list.clone() };
+    let command = command(&list, cx);
     match &settings.artifact {
         Some(At { value: Either::Short(text), .. }) if !text.0.contains("://") => {}
         Some(At { value: Either::Full(full), .. }) if full.path.is_some() => {}
         _ => {
-            let at = build.first().map_or(cx.at, |program| program.at);
+            let at = list.at;
             let message = "`build` makes an artifact, but `artifact` names no path";
             cx.findings.error_help(at, Code::Contradiction, message, "say under `artifact` what the build leaves");
         }
     }
-    Some(build.iter().map(|text| cx.plain(text)).collect())
+    Some(command)
 }

@@ -1,6 +1,6 @@
 //! How a container is run.
 
-use super::{Context, process};
+use super::{Build, Context, ImageBuild, artifact, process};
 use crate::code::Code;
 use crate::raw::{At, Either, Secret, Settings, Text};
 use crate::source::Place;
@@ -38,6 +38,41 @@ pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<(D
     Some((config, ArtifactSource::Image(reference)))
 }
 
+/// What makes the image.
+pub(super) fn build(settings: &Settings, image: &ArtifactSource, cx: &mut Context<'_, '_>) -> Option<Build> {
+    let build = settings.build.as_ref()?;
+    let ArtifactSource::Image(tag) = image else { return None };
+    if tag.contains('@') {
+        let help = "a digest names an image that is there; name it by its tag, or take `build` out";
+        cx.findings.error_help(build.at, Code::Contradiction, "what a digest names cannot be built", help);
+    }
+    let full = match &build.value {
+        Either::Short(command) => return Some(artifact::command(&At { at: build.at, value: command.clone() }, cx)),
+        Either::Full(full) => full,
+    };
+    let context = full.context.as_ref().map_or_else(|| ".".into(), |text| below(text, cx));
+    let dockerfile = full.dockerfile.as_ref().map(|text| below(text, cx));
+    let stage = full.stage.as_ref().map(|text| cx.plain(text));
+    let mut args = BTreeMap::new();
+    for (key, text) in full.args.iter().flat_map(|entries| &entries.0) {
+        process::variable(key, cx);
+        let value = cx.plain(text);
+        process::warn_of_literal(key, &LateText::plain(&value), false, cx);
+        args.insert(key.value.0.clone(), value);
+    }
+    Some(Build::Image(ImageBuild { tag: tag.clone(), context, dockerfile, stage, args }))
+}
+
+/// A path in the project, which is there in every checkout.
+fn below(text: &At<Text>, cx: &mut Context<'_, '_>) -> String {
+    let path = cx.plain(text);
+    if path.is_empty() || path.starts_with(['/', '-']) || path.split('/').any(|part| part == "..") {
+        let message = format!("`{}` is no path below the project", shorten(&path));
+        cx.findings.error_help(text.at, Code::BadValue, message, "a build sees a checkout of the project alone");
+    }
+    path
+}
+
 /// Refuses what cannot be meant once all texts were rendered.
 pub(super) fn finish(config: &DockerConfig, settings: &Settings, jobs: &[&LateText], cx: &mut Context<'_, '_>) {
     if let (Some(route), None, None) = (&settings.route, config.port, &settings.port) {
@@ -70,14 +105,12 @@ pub(super) fn finish(config: &DockerConfig, settings: &Settings, jobs: &[&LateTe
 
 /// The keys that a process has and a container has not.
 fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
-    let build = settings.build.as_ref().map(|build| build.first().map_or(cx.at, |program| program.at));
     let restart = settings.restart.as_ref().map(|restart| {
         let spans = [&restart.pause, &restart.pause_max, &restart.reset_after];
         spans.into_iter().flatten().next().map_or(cx.at, |span| span.at)
     });
     let said = [
         (settings.artifact.as_ref().map(|x| x.at), "artifact", "what a container runs is its `image`"),
-        (build, "build", "build the image before, and name it under `image`"),
         (restart, "restart", "the engine starts containers again by itself, with pauses of its own"),
     ];
     for (at, key, help) in said {

@@ -43,6 +43,7 @@ pub(super) fn tables(schema: &Value) -> Vec<(String, Vec<(String, Value)>)> {
         "Limits",
         "Restart",
         "Capabilities",
+        "ImageBuild",
     ];
     let definitions = schema["$defs"].as_object().expect("definitions");
     let unlisted: Vec<&String> =
@@ -86,6 +87,7 @@ fn heading(name: &str) -> &str {
         "Limits" => "`limits`",
         "Restart" => "`restart`",
         "Capabilities" => "`capabilities`",
+        "ImageBuild" => "`build`, as a map",
         other => panic!("`{other}` has no heading"),
     }
 }

@@ -74,7 +74,7 @@ fn dockerfile() {
         &text,
         &[
             "  my-app: # from Dockerfile\n    target: docker\n    image: \"my-app:{{ version }}\"",
-            "docker build -t my-app:VERSION .",
+            "    build: {} #",
             "port: 9000 #",
             "host: my-app.localhost",
             "the image's own HEALTHCHECK",
@@ -82,7 +82,7 @@ fn dockerfile() {
     );
     assert_eq!(spec.apps().len(), 1);
     let (text, _) = start("x", &[("Containerfile", "FROM scratch\nHEALTHCHECK NONE\nEXPOSE $PORT\n")]);
-    has(&text, &["port: 8080 # check this", "tcp: true"]);
+    has(&text, &["port: 8080 # check this", "tcp: true", "build: { dockerfile: Containerfile }"]);
     let (text, _) = start("x", &[("Dockerfile", "FROM scratch\n"), ("Procfile", "web: ./serve\n")]);
     has(&text, &["  web: # from Procfile", "#   Dockerfile: for containers say `target: docker` and `image`"]);
 }

@@ -6,7 +6,7 @@ use deployctl_core::config::{
 };
 use deployctl_core::id::{AppName, EnvName, RegionName, Version};
 use deployctl_core::time::Span;
-use deployctl_spec::{Source, Spec};
+use deployctl_spec::{Build, Source, Spec};
 use std::path::Path;
 
 const SKETCH: &str = include_str!("../cases/sketch.yaml");
@@ -61,7 +61,8 @@ fn data_makes_recreate_the_default() {
 fn the_sketch_comes_to_what_it_says() {
     let app = resolved(SKETCH, "dev", "api");
     assert_eq!(app.artifact, Some(ArtifactSource::Path("/project/dist/shop-v1.tar.gz".into())));
-    assert_eq!(app.build, Some(vec!["cargo".into(), "build".into(), "--release".into()]));
+    let build = Build::Command(vec!["cargo".into(), "build".into(), "--release".into()]);
+    assert_eq!(app.build, Some(build));
     assert_eq!(app.secrets, [SecretRef("env:API_KEY".into())]);
     let db: AppName = "db".parse().expect("a name");
     let address = EnvValue::Text(LateText(vec![LatePart::Address(db.clone())]));

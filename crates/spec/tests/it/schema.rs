@@ -128,6 +128,7 @@ fn with_and_without(owner: &str, key: &str, value: &Value) -> Option<(Value, Val
         }
         match owner {
             "App" => app.as_object_mut()?.append(&mut object),
+            "ImageBuild" => app = serde_json::json!({ "target": "docker", "image": "x:1", "build": object }),
             "Capabilities" => {
                 app = serde_json::json!({ "target": "docker", "image": "x:1", "capabilities": object });
             }

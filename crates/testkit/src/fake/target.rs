@@ -230,6 +230,8 @@ impl Target {
             pid: Some(copy.pid),
             started_at: Millis(u64::from(copy.pid)),
             restarts: 0,
+            container: None,
+            drift: None,
         }
     }
 

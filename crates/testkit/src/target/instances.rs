@@ -69,6 +69,8 @@ impl World {
             pid: None,
             started_at: Millis(0),
             restarts: 0,
+            container: None,
+            drift: None,
         };
         let mut all: Vec<_> = self.place(scope).instances.iter().map(seen).collect();
         all.sort_by(|a, b| (&a.revision, a.slot).cmp(&(&b.revision, b.slot)));

@@ -1,6 +1,7 @@
 //! A real Docker Engine for these tests alone, on a socket and a network of its own; images from the test server.
 
 use crate::it::world::{kill, poll};
+use rustix::process::Signal;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -114,8 +115,20 @@ impl Engine {
     pub(crate) fn crash(&self) {
         let mut process = self.process.lock().unwrap();
         let mut process = process.take().expect("it runs");
-        kill(process.id(), rustix::process::Signal::KILL);
+        kill(process.id(), Signal::KILL);
         process.wait().expect("its end");
+    }
+
+    /// Restarts it as its service would: what it runs is ended, and started again by their restart policy.
+    pub(crate) fn restart(&self) {
+        self.signal(Signal::TERM);
+        self.process.lock().unwrap().take().expect("it runs").wait().expect("its end");
+        self.up();
+    }
+
+    /// Such as STOP, after which it answers nobody, and CONT.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.process.lock().unwrap().as_ref().expect("it runs").id(), signal);
     }
 
     fn command(&self, args: &[&str]) -> Command {

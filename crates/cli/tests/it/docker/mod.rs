@@ -1,7 +1,10 @@
 //! Containers on a real Docker Engine, as a person sees them.
 
+mod builds;
 mod contract;
 mod engine;
+mod stateful;
+mod trouble;
 
 use crate::it::world::{World, poll, text};
 use engine::Engine;
