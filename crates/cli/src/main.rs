@@ -14,6 +14,7 @@ mod project;
 mod registry;
 mod role;
 mod secrets;
+mod signed;
 mod state;
 mod wake;
 

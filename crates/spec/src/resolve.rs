@@ -41,6 +41,8 @@ pub struct ResolvedApp {
     pub artifact: Option<ArtifactSource>,
     /// What the artifact's bytes must be.
     pub artifact_sha256: Option<Sha256Hex>,
+    /// With which key the image must be signed: an absolute path, or the key in PEM.
+    pub verify: Option<String>,
     /// What makes the artifact.
     pub build: Option<Build>,
     /// The secrets that it needs, each once.
@@ -128,6 +130,7 @@ pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) 
     let mut cx = Context { templates, findings, dir: &spec.dir, environment, secrets, volume: None, at };
     let depends_on = depends_on(question, &settings, &mut cx);
     let kind = process::kind(&settings, &mut cx)?;
+    let verify = if kind == Kind::Docker { docker::verify(&settings, &mut cx) } else { None };
     let (artifact, artifact_sha256, build, config) = match kind {
         Kind::Process => {
             let (artifact, sha256) = artifact::artifact(&settings, &mut cx);
@@ -152,6 +155,7 @@ pub(crate) fn resolve<'a>(question: &Question<'a>, findings: &mut Findings<'a>) 
         config,
         artifact,
         artifact_sha256,
+        verify,
         build,
         secrets: cx.secrets.into_iter().collect(),
         approvals: environment.approvals,

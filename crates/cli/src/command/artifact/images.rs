@@ -6,12 +6,10 @@ use crate::fail::Failure;
 use crate::output::table::table;
 use crate::output::{err, json, out};
 use crate::registry;
+use crate::signed::KEY_BYTES_MAX;
 use deployctl_oci::{Copied, CopyOptions, Document, PublicKey, Reference};
 use serde_json::{Value, json};
 use std::io::Read;
-
-/// No key is larger.
-const KEY_BYTES_MAX: u64 = 64 << 10;
 
 pub(super) async fn resolve(context: &Context, args: OnPlatform) -> Result<(), Failure> {
     let reference: Reference = args.image.reference.parse()?;
