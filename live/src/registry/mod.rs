@@ -129,11 +129,15 @@ impl Registry {
         self.manifest(repository, tag, &manifest)
     }
 
-    /// The bytes of a manifest, as anybody gets them.
+    /// The bytes of a manifest of OCI, as anybody gets them.
     pub fn raw_manifest(&self, repository: &str, name: &str) -> (u16, Vec<u8>) {
-        let accept = format!("{}, {}", image::MANIFEST, image::INDEX);
+        self.manifest_as(repository, name, &format!("{}, {}", image::MANIFEST, image::INDEX))
+    }
+
+    /// The same, asked for as these media types.
+    pub fn manifest_as(&self, repository: &str, name: &str, accept: &str) -> (u16, Vec<u8>) {
         let path = format!("/v2/{repository}/manifests/{name}");
-        let answer = self.call("GET", &path, &[("accept", &accept)], b"").expect("an answer");
+        let answer = self.call("GET", &path, &[("accept", accept)], b"").expect("an answer");
         (answer.status, answer.body)
     }
 }

@@ -2,7 +2,7 @@
 
 mod builds;
 mod contract;
-mod engine;
+pub(crate) mod engine;
 mod stateful;
 mod trouble;
 
