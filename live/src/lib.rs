@@ -15,6 +15,7 @@
 mod arrivals;
 pub mod bench;
 pub mod crash;
+pub mod dockerd;
 mod held;
 mod histogram;
 mod http1;
@@ -22,6 +23,7 @@ mod http2;
 mod load;
 pub mod lost;
 mod machine;
+mod on;
 mod outcome;
 pub mod registry;
 mod report;
@@ -32,6 +34,7 @@ mod websocket;
 mod wire;
 
 pub use load::{Held, Load, Paths, Rates, Running};
+pub use on::On;
 pub use outcome::{Kind, Loss};
 pub use report::{KindReport, Latency, LossSeen, Report};
 pub use versions::{Sample, Samples, Switch, VersionSeen};

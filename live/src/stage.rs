@@ -17,6 +17,8 @@ pub const CERTIFICATE_KEY: &str = include_str!("../pem/shop.key");
 pub struct Stage {
     folder: tempfile::TempDir,
     binary: Mutex<PathBuf>,
+    /// For every command, beside the environment of this process.
+    vars: Vec<(String, String)>,
 }
 
 /// How a command ended.
@@ -52,7 +54,12 @@ impl Stage {
         }
         let spec = "deployctl.yaml";
         std::fs::copy(example.join(spec), folder.path().join("shop").join(spec)).map_err(|e| failed(spec, &e))?;
-        Ok(Self { folder, binary: Mutex::new(binary.to_owned()) })
+        Ok(Self { folder, binary: Mutex::new(binary.to_owned()), vars: Vec::new() })
+    }
+
+    /// Every command gets this variable from now on.
+    pub fn set_var(&mut self, name: &str, value: String) {
+        self.vars.push((name.to_owned(), value));
     }
 
     /// The project.
@@ -94,6 +101,7 @@ impl Stage {
         let mut command = Command::new(self.binary());
         command.args(args).current_dir(self.project()).env("DEPLOYCTL_STATE", self.state());
         command.env_remove("DEPLOYCTL_CONFIG").stdin(Stdio::null());
+        command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -24,7 +24,12 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     let mut crash = Command::new(&program);
     let is_part = |arg: &OsString| ["--sample", "--flow", "--case", "--out"].iter().any(|name| arg == name);
     if !args.iter().any(is_part) {
-        crash.arg("--out").arg(root.join("docs/crash-matrix.md"));
+        let is_docker = args.iter().any(|arg| arg == "--docker");
+        crash.arg("--out").arg(root.join(if is_docker {
+            "docs/crash-matrix-docker.md"
+        } else {
+            "docs/crash-matrix.md"
+        }));
     }
     match crash.args(args).status() {
         Ok(status) => status.code().map_or(ExitCode::from(2), |code| ExitCode::from(code as u8)),

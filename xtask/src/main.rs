@@ -13,10 +13,11 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(root),
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
+        Some("lost-docker") => proof::run(root, "lost-docker", "lost-requests-docker.md"),
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, crash, lost, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, crash, lost, lost-docker, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

@@ -9,6 +9,7 @@ use deployctl_api::{Query, VersionKnown, paths};
 use deployctl_core::ask::{Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::ArtifactSource;
 use deployctl_core::release::Release;
+use deployctl_driver_docker::BUILT;
 use deployctl_spec::{Build, ResolvedApp};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -100,6 +101,7 @@ fn argv(build: &Build, app: &ResolvedApp, origin: &Origin) -> Vec<String> {
     for (name, value) in labels.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         argv.extend(["--label".into(), format!("org.opencontainers.image.{name}={value}")]);
     }
+    argv.extend(["--label".into(), format!("{BUILT}={}", app.app)]);
     argv.extend(image.dockerfile.iter().flat_map(|file| ["--file".to_owned(), file.clone()]));
     argv.extend(image.stage.iter().flat_map(|stage| ["--target".to_owned(), stage.clone()]));
     for (name, value) in &image.args {

@@ -132,7 +132,7 @@ async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
         let kept =
             matches!(name.to_str(), Some("PATH" | "HOME" | "LANG" | "TZ" | "USER" | "LOGNAME" | "XDG_RUNTIME_DIR"));
         // A state belongs to the engine that it is first used with; see `drivers/docker`.
-        let kept = kept || name == "DOCKER_HOST";
+        let kept = kept || matches!(name.to_str(), Some("DOCKER_HOST" | "DOCKER_CONTEXT" | "DOCKER_CONFIG"));
         let ours = name.to_str().is_some_and(|n| n.starts_with("DEPLOYCTL_CRASH") || n.starts_with("DEPLOYCTL_PROXY_"));
         if kept || ours {
             command.env(name, value);

@@ -3,7 +3,8 @@
 //!
 //! `print` lines are printed at the start; `exit` ends it with this code then; `exit_after_ms` later; `health` is one of
 //! `ok`, `500`, `hang`, `slow:MS`, `flaky:N` (N times 500, then 200) and `until:FILE` (500 once that is there); `work` is
-//! the status of `GET /work`; with `term=ends` it ends on SIGTERM also where it is the first process.
+//! the status of `GET /work`; with `term=ends` it ends on SIGTERM also where it is the first process; `GET /wait` makes a
+//! file `asked` in the folder `wait` and answers once `answer` is there.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -86,6 +87,7 @@ fn answer(mut stream: TcpStream, conf: &str) -> std::io::Result<()> {
         ("/", "version") => (200, env("DEPLOYCTL_VERSION")),
         ("/", "instance") => (200, env("DEPLOYCTL_INSTANCE")),
         ("/", "healthz") => (health(value(conf, "health").unwrap_or("ok")), String::new()),
+        ("/", "wait") => (wait(value(conf, "wait").unwrap_or("/nowhere")), String::new()),
         ("/", "work") => (value(conf, "work").and_then(|s| s.parse().ok()).unwrap_or(200), String::new()),
         ("/env/", name) => (200, env(name)),
         ("/secret/", name) => (200, std::fs::read_to_string(format!("/run/secrets/{name}")).unwrap_or_default()),
@@ -98,6 +100,18 @@ fn answer(mut stream: TcpStream, conf: &str) -> std::io::Result<()> {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     stream.write_all(format!("{head}{body}").as_bytes())
+}
+
+/// Says in a folder that it was asked, and answers when somebody says so there.
+fn wait(folder: &str) -> u16 {
+    let at = |name: &str| std::path::Path::new(folder).join(name);
+    if std::fs::write(at("asked"), "").is_err() {
+        return 500;
+    }
+    while !at("answer").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    200
 }
 
 fn health(rule: &str) -> u16 {

@@ -161,3 +161,41 @@ fn one_line(message: &str) -> String {
     let words: Vec<&str> = message.split_whitespace().collect();
     words.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn who_may_not_ask_is_told_how_to() {
+        let client = Client::new("/x/s".into());
+        let fault = client.away(&std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        assert_eq!((fault.kind, fault.applied), (FaultKind::Denied, Applied::No));
+        assert_eq!(fault.message, "the Docker Engine at unix:///x/s cannot be asked: permission denied");
+        assert!(fault.hint.unwrap().contains("group `docker`"));
+    }
+
+    /// A fake engine: no real one that is so old is to be had.
+    #[tokio::test]
+    async fn an_engine_that_is_too_old_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("s");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let fake = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 4096];
+                let _ = stream.read(&mut asked).await;
+                let body = r#"{ "ApiVersion": "1.40", "MinAPIVersion": "1.12", "Version": "19.03" }"#;
+                let head =
+                    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+                let _ = stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n{body}").as_bytes()).await;
+            }
+        });
+        let Err(Trouble::Away(fault)) = Client::new(socket).api().await else { panic!("it is too old") };
+        assert_eq!(fault.kind, FaultKind::Denied);
+        assert!(fault.message.ends_with("is too old: it speaks API 1.40"), "{fault}");
+        assert!(fault.hint.unwrap().contains("20.10"));
+        fake.abort();
+    }
+}

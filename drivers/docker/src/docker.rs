@@ -1,6 +1,7 @@
 //! What everything here shares.
 
 use crate::client::{Client, Trouble, USUAL};
+use crate::endpoint::Endpoint;
 use crate::layout::{self, Identity, Layout};
 use crate::tracked::Tracked;
 use crate::{events, labels};
@@ -13,15 +14,12 @@ use deployctl_runner::fence::Fences;
 use deployctl_runner::hub::{Hub, Scopes};
 use deployctl_runner::{SecretSource, say};
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
-
-/// Where the engine listens unless it is said otherwise.
-const SOCKET: &str = "/var/run/docker.sock";
 
 /// What the driver is told when it is made.
 #[derive(Clone)]
@@ -30,8 +28,8 @@ pub struct DockerOptions {
     pub state: PathBuf,
     /// Where values of secrets come from.
     pub secrets: SecretSource,
-    /// What `DOCKER_HOST` says, if anything. Read once: a state belongs to the engine that it was first used with.
-    pub host: Option<String>,
+    /// Which engine is meant. Looked at once: a state belongs to the engine that it was first used with.
+    pub endpoint: Endpoint,
 }
 
 /// Containers of one state folder. Contacts no engine before it is asked for something that was ever there. When it is
@@ -115,8 +113,10 @@ impl Inner {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let socket = socket(self.options.host.as_deref())?;
-        let identity = self.layout.identity(&socket)?;
+        let identity = match self.layout.known()? {
+            Some(known) => known,
+            None => self.layout.identity(&self.options.endpoint.socket()?)?,
+        };
         let client = Client::new(identity.socket.clone());
         Ok(self.engine.get_or_init(|| Engine { client, identity }))
     }
@@ -166,21 +166,6 @@ impl Inner {
     }
 }
 
-/// The socket that `DOCKER_HOST` names.
-fn socket(host: Option<&str>) -> Result<PathBuf, Fault> {
-    match host {
-        None | Some("") => Ok(PathBuf::from(SOCKET)),
-        Some(host) => match host.strip_prefix("unix://") {
-            Some(path) if Path::new(path).is_absolute() => Ok(PathBuf::from(path)),
-            _ => {
-                let message = format!("DOCKER_HOST is `{host}`; only engines on this machine are built: unix:///PATH");
-                Err(Fault::refused(FaultKind::Spec, message)
-                    .hint("engines by TCP and SSH are not built yet; unset DOCKER_HOST for this machine's engine"))
-            }
-        },
-    }
-}
-
 /// Now, for people, and to tell one crash from a loop of them.
 pub(crate) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -200,19 +185,4 @@ pub(crate) async fn soon<T>(task: JoinHandle<Result<T, Fault>>, what: &str) -> R
 
 pub(crate) fn bug(error: &tokio::task::JoinError) -> Fault {
     Fault::refused(FaultKind::Bug, format!("a task of the Docker driver died: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_sockets_of_this_machine_are_taken() {
-        assert_eq!(socket(None).unwrap(), Path::new(SOCKET));
-        assert_eq!(socket(Some("unix:///x/s")).unwrap(), Path::new("/x/s"));
-        for other in ["tcp://127.0.0.1:2375", "ssh://host", "unix://s"] {
-            let fault = socket(Some(other)).unwrap_err();
-            assert!(fault.message.starts_with(&format!("DOCKER_HOST is `{other}`")), "{fault}");
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use crate::client::{Trouble, USUAL, WORK};
 use crate::docker::{Docker, Inner};
-use crate::layout;
+use crate::{labels, layout};
 use async_trait::async_trait;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions, RemoveImageOptions};
@@ -61,7 +61,7 @@ impl Artifacts for Docker {
                     api.remove_image(&reference, None::<RemoveImageOptions>, None).await
                 });
                 match remove.await {
-                    // Somebody runs it: it stays, and is looked at again.
+                    // Somebody runs it, or gave it names of their own: it stays, and is looked at again.
                     Err(Trouble::Said { status: 409, .. }) => {}
                     Err(trouble) if !trouble.is_missing() => return Err(trouble.fault("an image cannot be removed")),
                     _ => {
@@ -105,7 +105,7 @@ impl Inner {
         let local = self.inspect_image(reference).await.map_err(|trouble| trouble.fault(&what))?;
         let only_here = local.as_ref().filter(|image| digest_of(image, parts.repository).is_none());
         if let (Some(image), false) = (only_here, parts.has_host) {
-            return id_of(image);
+            return self.local(image);
         }
         if let (Some(image), false) = (&local, parts.has_host)
             && let Some(digest) = digest_of(image, parts.repository)
@@ -121,10 +121,21 @@ impl Inner {
             }
             Err(trouble) => match only_here {
                 // It was built here under the name of a registry, and never pushed there.
-                Some(image) if !matches!(trouble, Trouble::Away(_)) => id_of(image),
+                Some(image) if !matches!(trouble, Trouble::Away(_)) => self.local(image),
                 _ => Err(not_found(reference, trouble)),
             },
         }
+    }
+
+    /// An image that only the engine has. One that deployctl had built is removed by it, when nothing needs it any more.
+    fn local(&self, image: &ImageInspect) -> Result<Artifact, Fault> {
+        let artifact = id_of(image)?;
+        let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
+        if labels.is_some_and(|labels| labels.contains_key(labels::BUILT)) {
+            let id = artifact.sha256.as_str();
+            layout::write(&self.layout.images().join(id), &format!("sha256:{id}"))?;
+        }
+        Ok(artifact)
     }
 
     /// The image of a digest, pulled if it is not there.

@@ -21,6 +21,9 @@ const DIGEST: &str = "io.deployctl.digest";
 pub(crate) const INSTANCE: &str = "instance";
 pub(crate) const JOB: &str = "job";
 
+/// On an image that deployctl had built: nobody else misses it.
+pub const BUILT: &str = "io.deployctl.build";
+
 /// All that is needed to look after a container without its release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {

@@ -6,6 +6,7 @@
 mod client;
 mod docker;
 mod drift;
+mod endpoint;
 mod events;
 mod images;
 mod instances;
@@ -22,4 +23,6 @@ mod tracked;
 mod view;
 
 pub use docker::{Docker, DockerOptions};
+pub use endpoint::Endpoint;
+pub use labels::BUILT;
 pub use local::{Attempt, LocalImage, LocalImages};

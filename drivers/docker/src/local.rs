@@ -1,6 +1,7 @@
 //! An engine's images, looked at and tried by hand: for who asks what an image is, not for deployments.
 
 use crate::client::{Client, Trouble, USUAL};
+use crate::endpoint::Endpoint;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
@@ -10,7 +11,6 @@ use deployctl_core::fault::{Fault, FaultKind};
 use futures_util::StreamExt;
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Containers that are only tried are marked with this.
@@ -52,9 +52,9 @@ pub enum Attempt {
 }
 
 impl LocalImages {
-    /// The images of the engine at `socket`. Contacts nobody yet.
-    pub fn new(socket: PathBuf) -> Self {
-        Self { client: Client::new(socket) }
+    /// The images of the engine that is meant, which must be on this machine. Contacts nobody yet.
+    pub fn new(endpoint: &Endpoint) -> Result<Self, Fault> {
+        Ok(Self { client: Client::new(endpoint.socket()?) })
     }
 
     /// The image that `name` means in the engine, if it has one.

@@ -1,6 +1,6 @@
 //! One bounded step: look, decide, act, until nothing is left that can be done now.
 
-use crate::routing::newest;
+use crate::routing::{is_known, newest};
 use crate::{Managed, is_exclusive};
 use deployctl_core::desired::Waypoint;
 use deployctl_core::driver::{Step, Way};
@@ -36,13 +36,14 @@ impl Managed {
         for _ in 0..ROUNDS_MAX {
             let instances = self.instances.list(scope).await?;
             let table = self.router.table().await?;
-            let service = table.services.into_iter().find(|service| service.scope == *scope);
-            let traffic = match &service {
-                Some(_) => self.router.traffic().await?,
-                None => Traffic::default(),
+            let service = table.services.iter().find(|service| service.scope == *scope);
+            // Also of a service that was withdrawn there may be requests that its instances have to answer.
+            let traffic = match (service, instances.is_empty()) {
+                (None, true) => Traffic::default(),
+                _ => self.router.traffic().await?,
             };
-            let routed = Routed { service: service.as_ref(), is_known: traffic.generation == Some(table.generation) };
-            let sides = service.as_ref().map(sides_of).unwrap_or_default();
+            let routed = Routed { service, is_known: is_known(&traffic, &table) };
+            let sides = service.map(sides_of).unwrap_or_default();
             let seen = Seen { instances: &instances, sides: &sides, in_flight: &traffic.in_flight, exclusive };
             let ops = next_ops(&seen, to);
             let acted = self.act(scope, to, way, &ops, &instances, routed, base.as_deref()).await?;
@@ -88,13 +89,15 @@ impl Managed {
         if let Some(wanted) = &mut wanted {
             wanted.newest = newest(&to.desired, &wanted.sides, routed.service);
         }
-        let rests = routed.is_known && routed.service.is_some() && routed.service == wanted.as_ref();
+        let rests = routed.is_known && routed.service == wanted.as_ref();
         let published = !rests && self.route(scope, routed.service, wanted, way).await?;
-        for id in &ops.stop {
+        // What was in flight was counted before; a data plane that only now works by the table may have sent more.
+        let stop: &[InstanceId] = if published { &[] } else { &ops.stop };
+        for id in stop {
             let drain = self.drain_of(instances, id).await?;
             self.instances.stop(scope, id, drain, way.fence).await?;
         }
-        Ok(!ops.forget.is_empty() || !ops.start.is_empty() || published || !ops.stop.is_empty())
+        Ok(!ops.forget.is_empty() || !ops.start.is_empty() || published || !stop.is_empty())
     }
 
     async fn start(&self, scope: &Scope, revision: &Revision, slot: u32, way: &Way) -> Result<(), Fault> {

@@ -57,9 +57,10 @@ impl Managed {
     async fn with_traffic(&self, scope: &Scope, instances: Vec<InstanceSeen>) -> Result<Observed, Fault> {
         let service = self.service(scope).await?;
         let mut observed = Observed { shares: shares(service.as_ref()), instances, ..Observed::default() };
-        if let Some(service) = &service {
+        if service.is_some() || !observed.instances.is_empty() {
             let traffic = self.router.traffic().await?;
-            let routed: BTreeSet<&InstanceId> = service.sides.values().flat_map(|s| s.instances.keys()).collect();
+            let sides = service.iter().flat_map(|service| service.sides.values());
+            let routed: BTreeSet<&InstanceId> = sides.flat_map(|side| side.instances.keys()).collect();
             let leaving = observed.instances.iter().filter(|i| !routed.contains(&i.id));
             observed.draining = leaving.filter_map(|i| traffic.in_flight.get(&i.id)).sum();
             observed.held = traffic.held.get(&scope.to_string()).copied().unwrap_or(0);

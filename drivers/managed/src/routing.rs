@@ -8,7 +8,7 @@ use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, InstanceId, Revision, Scope, Sha256Hex};
 use deployctl_core::ops;
 use deployctl_core::release::Release;
-use deployctl_core::route::{Listener, Mode, ProxyCheck, RouteTable, Router, Service, Side};
+use deployctl_core::route::{Listener, Mode, ProxyCheck, RouteTable, Router, Service, Side, Traffic};
 use deployctl_core::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -63,9 +63,6 @@ impl Managed {
         wanted: Option<Service>,
         way: &Way,
     ) -> Result<bool, Fault> {
-        if seen.is_none() && wanted.is_none() {
-            return Ok(false);
-        }
         if seen == wanted.as_ref() && self.is_acknowledged().await? {
             return Ok(false);
         }
@@ -101,7 +98,16 @@ impl Managed {
     /// A published table may not have reached the data plane, if its writer died in between.
     async fn is_acknowledged(&self) -> Result<bool, Fault> {
         let traffic = self.router.traffic().await?;
-        Ok(traffic.generation == Some(self.router.table().await?.generation))
+        let table = self.router.table().await?;
+        Ok(is_known(&traffic, &table))
+    }
+}
+
+/// Whether every data plane process works by the table; where nothing listens, none has to.
+pub(crate) fn is_known(traffic: &Traffic, table: &RouteTable) -> bool {
+    match traffic.generation {
+        Some(generation) => generation == table.generation,
+        None => table.listeners.is_empty(),
     }
 }
 

@@ -23,6 +23,14 @@ struct World {
     release: Arc<Release>,
     table: Mutex<RouteTable>,
     held: Mutex<u64>,
+    /// Whether a publication ends before the data plane knows of it.
+    dies: Mutex<bool>,
+    /// By which table the data plane works.
+    known: Mutex<u64>,
+    /// Requests that the instance has to answer.
+    in_flight: Mutex<u64>,
+    /// Whether the instance was stopped.
+    stopped: Mutex<bool>,
     /// How often the table and the traffic were asked for, and how often somebody began to wait for changes.
     asked: Mutex<[usize; 3]>,
     changes: tokio::sync::Notify,
@@ -49,6 +57,9 @@ impl Instances for World {
     }
 
     async fn list(&self, scope: &Scope) -> Result<Vec<InstanceSeen>, Fault> {
+        if *self.stopped.lock().unwrap() {
+            return Ok(Vec::new());
+        }
         Ok(vec![InstanceSeen {
             id: instance_id(scope, &self.revision(), 0),
             scope: scope.clone(),
@@ -67,7 +78,8 @@ impl Instances for World {
         nothing()
     }
     async fn stop(&self, _: &Scope, _: &InstanceId, _: Span, _: Fence) -> Result<(), Fault> {
-        nothing()
+        *self.stopped.lock().unwrap() = true;
+        Ok(())
     }
     async fn forget(&self, _: &Scope, _: &InstanceId, _: Fence) -> Result<(), Fault> {
         nothing()
@@ -107,7 +119,12 @@ impl Router for World {
         Ok(self.table.lock().unwrap().clone())
     }
     async fn publish(&self, table: RouteTable) -> Result<(), Fault> {
+        let generation = table.generation;
         *self.table.lock().unwrap() = table;
+        if *self.dies.lock().unwrap() {
+            return Err(Fault::platform("it ended in the middle"));
+        }
+        *self.known.lock().unwrap() = generation;
         Ok(())
     }
     async fn traffic(&self) -> Result<Traffic, Fault> {
@@ -116,8 +133,9 @@ impl Router for World {
         let now = *held;
         // One gets in with every look.
         *held -= u64::from(now > 0 && self.is_open());
-        let generation = Some(self.table.lock().unwrap().generation);
-        Ok(Traffic { generation, held: BTreeMap::from([(scope().to_string(), now)]), ..Traffic::default() })
+        let generation = Some(*self.known.lock().unwrap());
+        let in_flight = BTreeMap::from([(instance_id(&scope(), &self.revision(), 0), *self.in_flight.lock().unwrap())]);
+        Ok(Traffic { generation, in_flight, held: BTreeMap::from([(scope().to_string(), now)]), ..Traffic::default() })
     }
     async fn changed(&self) {
         self.asked.lock().unwrap()[2] += 1;
@@ -199,6 +217,10 @@ fn world(held: u64) -> (Arc<World>, Arc<Managed>, Waypoint) {
         release: Arc::new(release()),
         table: Mutex::default(),
         held: Mutex::new(held),
+        dies: Mutex::default(),
+        known: Mutex::default(),
+        in_flight: Mutex::default(),
+        stopped: Mutex::default(),
         asked,
         changes,
     });
@@ -253,6 +275,40 @@ async fn all_scopes_wait_for_the_data_plane_together_and_miss_nothing() {
     driver.changed(&scopes[0]).await;
     driver.changed(&scopes[1]).await;
     assert_eq!(world.asked.lock().unwrap()[2], 2, "what happened while nobody of this scope waited is told at once");
+}
+
+/// To nothing, as `down` goes.
+fn down() -> Waypoint {
+    Waypoint { desired: Desired::default(), floor: 0, gates: Vec::new() }
+}
+
+#[tokio::test]
+async fn what_a_withdrawn_service_has_in_flight_is_answered_before_the_end() {
+    let (world, driver, to) = world(0);
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    *world.in_flight.lock().unwrap() = 1;
+    let step = driver.converge(&scope(), &down(), &Way::default()).await.unwrap();
+    assert!(world.table.lock().unwrap().services.is_empty());
+    assert!(!*world.stopped.lock().unwrap(), "its instance still has to answer");
+    assert!(matches!(&step, Step::Pending(why) if why.contains("1 requests")), "{step:?}");
+    *world.in_flight.lock().unwrap() = 0;
+    assert_eq!(driver.converge(&scope(), &down(), &Way::default()).await.unwrap(), Step::Done);
+    assert!(*world.stopped.lock().unwrap());
+}
+
+#[tokio::test]
+async fn a_withdrawal_that_only_the_table_knows_is_finished_first() {
+    let (world, driver, to) = world(0);
+    driver.converge(&scope(), &to, &Way::default()).await.unwrap();
+    *world.dies.lock().unwrap() = true;
+    driver.converge(&scope(), &down(), &Way::default()).await.unwrap_err();
+    assert!(world.table.lock().unwrap().services.is_empty(), "the table says so");
+    driver.converge(&scope(), &down(), &Way::default()).await.unwrap_err();
+    assert!(!*world.stopped.lock().unwrap(), "requests may come in still");
+    *world.dies.lock().unwrap() = false;
+    assert_eq!(driver.converge(&scope(), &down(), &Way::default()).await.unwrap(), Step::Done);
+    assert_eq!(*world.known.lock().unwrap(), world.table.lock().unwrap().generation);
+    assert!(*world.stopped.lock().unwrap());
 }
 
 #[tokio::test]

@@ -18,3 +18,9 @@ pub fn required(name: &str) -> String {
         std::process::exit(2)
     })
 }
+
+/// Where to listen: `--host`, without it on this machine alone, and `--port`.
+pub fn address() -> String {
+    let host = value("host").unwrap_or_else(|| "127.0.0.1".to_owned());
+    format!("{host}:{}", required("port"))
+}

@@ -2,6 +2,7 @@
 //! must hold does not. `cargo xtask crash` builds what it needs and runs it.
 
 use clap::Parser;
+use deployctl_live::On;
 use deployctl_live::crash::{Options, run};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,6 +28,9 @@ struct Args {
     /// Only cases with this in what is said of them, such as `engine before-closed`, `stop`, `everything` or `strace`.
     #[arg(long)]
     case: Option<String>,
+    /// With containers instead of processes, on a Docker Engine of its own; needs root and Docker.
+    #[arg(long)]
+    docker: bool,
     /// Tell of each case.
     #[arg(long)]
     verbose: bool,
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let beside = |name: &str| here.parent().unwrap_or(Path::new(".")).join(name);
     let scratch = std::env::temp_dir().join(format!("deployctl-crash-{}", std::process::id()));
     let options = Options {
+        on: if args.docker { On::Docker } else { On::Processes },
         deployctl: args.deployctl.unwrap_or_else(|| beside("deployctl")),
         app: beside("deployctl-live-app"),
         scratch: scratch.clone(),

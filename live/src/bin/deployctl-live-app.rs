@@ -1,5 +1,6 @@
 //! A tiny server for the live suites: `GET /version` says what stands in the file `VERSION` of its folder, `/healthz`
 //! is well unless a file `BAD` says `sick`; with `exit` in that file it ends at once.
+//! `note FILE WORD` is a job: it adds a line with the word and the version that is deployed to the file.
 //!
 //! It has one thread, so that a suite which counts what deployctl asks the kernel for need not tell the two apart.
 
@@ -14,6 +15,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let value = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
+    if let [_, what, file, word] = args.as_slice()
+        && what == "note"
+    {
+        return note(file, word);
+    }
     let version = std::fs::read_to_string("VERSION").unwrap_or_default();
     let bad = std::fs::read_to_string("BAD").unwrap_or_default();
     if bad.trim() == "exit" {
@@ -29,7 +35,8 @@ fn main() -> ExitCode {
         }
     }
     let port: u16 = value("--port").and_then(|port| port.parse().ok()).unwrap_or(0);
-    let listener = match TcpListener::bind(("127.0.0.1", port)) {
+    let host = value("--host").map_or("127.0.0.1", String::as_str);
+    let listener = match TcpListener::bind((host, port)) {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("port {port}: {error}");
@@ -40,6 +47,18 @@ fn main() -> ExitCode {
         let _ = answer(stream, version.trim(), bad.trim() == "sick");
     }
     ExitCode::SUCCESS
+}
+
+fn note(file: &str, word: &str) -> ExitCode {
+    let version = std::env::var("DEPLOYCTL_VERSION").unwrap_or_default();
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    match opened.and_then(|mut file| file.write_all(format!("{word} {version}\n").as_bytes())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{file}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn answer(mut stream: TcpStream, version: &str, sick: bool) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 //! deployctl is. `cargo xtask lost` and `cargo xtask bench` build what they need and run them.
 
 use clap::{Parser, Subcommand};
-use deployctl_live::{bench, lost};
+use deployctl_live::{On, bench, lost};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +18,8 @@ struct Args {
 enum What {
     /// No lost request, whatever is deployed.
     Lost(Lost),
+    /// The same with containers; needs root and Docker, and nginx to compare with.
+    LostDocker(Lost),
     /// How fast it is, beside others.
     Bench(Bench),
 }
@@ -86,7 +88,8 @@ struct Lost {
 
 fn main() -> ExitCode {
     let done = match Args::parse().what {
-        What::Lost(args) => prove(args),
+        What::Lost(args) => prove(args, On::Processes),
+        What::LostDocker(args) => prove(args, On::Docker),
         What::Bench(args) => measure(args),
     };
     match done {
@@ -99,10 +102,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn prove(args: Lost) -> Result<bool, String> {
+fn prove(args: Lost, on: On) -> Result<bool, String> {
     let deployments = args.sample.unwrap_or(args.deployments).min(args.deployments);
     let part = |all: u32| (u64::from(all) * u64::from(deployments)).div_ceil(u64::from(args.deployments.max(1))) as u32;
     let options = lost::Options {
+        on,
+        beside: deployments,
         deployments,
         seed: args.seed,
         rate: args.rate,

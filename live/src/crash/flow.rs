@@ -1,5 +1,8 @@
 //! What is done while something crashes: each strategy, forth and back, with and without a migration.
 
+use super::containers::{PORT, REPOSITORY, SICK};
+use crate::On;
+
 /// What a flow comes to where nothing crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ends {
@@ -46,13 +49,26 @@ const ALL_V2: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v2"];
 const ALL_BAD: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "bad"];
 
 /// An app whose instances come up at once. Data makes it an app of one instance.
-fn app(strategy: &str, more: &str) -> String {
-    let data = if strategy == "recreate" { ", --data, \"{{ data }}\"" } else { "" };
-    let instances = if strategy == "recreate" { 1 } else { 2 };
+fn app(on: On, strategy: &str, more: &str) -> String {
+    let has_data = strategy == "recreate";
+    let instances = if has_data { 1 } else { 2 };
+    let what = match on {
+        On::Processes => {
+            let data = if has_data { ", --data, \"{{ data }}\"" } else { "" };
+            format!("    artifact: dist/{{{{ version }}}}\n    command: [APP, --port, \"{{{{ port }}}}\"{data}]\n")
+        }
+        On::Docker => {
+            let data = if has_data { ", --data, /data" } else { "" };
+            let volume = if has_data { "data:/data" } else { "HERE:/here" };
+            format!(
+                "    target: docker\n    image: \"{REPOSITORY}:{{{{ version }}}}\"\n    port: {PORT}\n    \
+                 volumes: [\"{volume}\"]\n    \
+                 command: [/app, --host, 0.0.0.0, --port, \"{{{{ port }}}}\"{data}]\n"
+            )
+        }
+    };
     format!(
-        "    artifact: dist/{{{{ version }}}}
-    command: [APP, --port, \"{{{{ port }}}}\"{data}]
-    instances: {instances}
+        "{what}    instances: {instances}
     drain: 500ms
     deadline: 40s
     health: {{ http: /healthz, within: 3s, interval: 100ms }}
@@ -86,14 +102,17 @@ fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
     Flow { name: name.into(), spec, before, act, from, to, ends, apps: &["api"], migration: None, bad: "exit" }
 }
 
-fn migration(repeatable: bool) -> String {
-    let job = |what: &str| format!("[/bin/sh, -c, \"echo {what} $DEPLOYCTL_VERSION >> HERE/jobs\"]");
+fn migration(on: On, repeatable: bool) -> String {
+    let job = |what: &str| match on {
+        On::Processes => format!("[/bin/sh, -c, \"echo {what} $DEPLOYCTL_VERSION >> HERE/jobs\"]"),
+        On::Docker => format!("[/app, note, /here/jobs, {what}]"),
+    };
     let (run, undo) = (job("run"), job("undo"));
     format!("    route: {{}}\n    migrate: {{ run: {run}, undo: {undo}, repeatable: {repeatable} }}\n")
 }
 
 /// All flows, in the order of the matrix.
-pub(crate) fn all() -> Vec<Flow> {
+pub(crate) fn all(on: On) -> Vec<Flow> {
     let mut flows = Vec::new();
     let routed = "    route: {}\n";
     for (word, strategy) in [
@@ -102,17 +121,17 @@ pub(crate) fn all() -> Vec<Flow> {
         ("blue-green", "blue-green"),
         ("canary", "{ canary: { steps: [50%], hold: 50ms } }"),
     ] {
-        let spec = spec(&[("api", app(strategy, routed))]);
+        let spec = spec(&[("api", app(on, strategy, routed))]);
         for (what, act) in [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)] {
             flows.push(flow(&format!("{word}/{what}"), spec.clone(), act));
         }
     }
-    let rolling = spec(&[("api", app("rolling", routed))]);
+    let rolling = spec(&[("api", app(on, "rolling", routed))]);
     for (what, act) in [("first", V1), ("restart", RESTART), ("down", DOWN)] {
         flows.push(flow(&format!("rolling/{what}"), rolling.clone(), act));
     }
     for (word, repeatable) in [("once", false), ("repeatable", true)] {
-        let spec = spec(&[("api", app("rolling", &migration(repeatable)))]);
+        let spec = spec(&[("api", app(on, "rolling", &migration(on, repeatable)))]);
         for (what, act) in [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)] {
             let flow = flow(&format!("migrate-{word}/{what}"), spec.clone(), act);
             flows.push(Flow { migration: Some(repeatable), ..flow });
@@ -120,8 +139,9 @@ pub(crate) fn all() -> Vec<Flow> {
     }
     let depends = "    depends_on: [db]\n    route: {}\n";
     // The store does not mind what makes the API sick, so it is changed and turned back with it.
-    let db = app("recreate", "").replace("http: /healthz", "tcp: true");
-    let two = spec(&[("db", db), ("api", app("rolling", depends).replace("within: 3s", "within: 1s"))]);
+    let db = app(on, "recreate", "").replace("http: /healthz", "tcp: true");
+    let two = spec(&[("db", db), ("api", app(on, "rolling", depends).replace("within: 3s", "within: 1s"))]);
+    let two = two.replace(&format!("{REPOSITORY}:"), &format!("{SICK}:"));
     for (what, act) in [("deploy", ALL_V2), ("bad", ALL_BAD)] {
         flows.push(Flow { apps: &["db", "api"], bad: "sick", ..flow(&format!("two-apps/{what}"), two.clone(), act) });
     }

@@ -6,6 +6,7 @@ use super::oracle::Outcome;
 use super::table::{Cell, Table};
 use super::world::Binaries;
 use super::{Random, inject, moments, upgrade, work};
+use crate::On;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,8 @@ const HEAD: &str = include_str!("head.md");
 /// What is run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What runs the instances.
+    pub on: On,
     /// The binary under test.
     pub deployctl: PathBuf,
     /// The server that it deploys.
@@ -102,8 +105,8 @@ impl What {
 /// Records every flow, then crashes it everywhere.
 pub fn run(options: &Options) -> Result<Report, String> {
     std::fs::create_dir_all(&options.scratch).map_err(|e| format!("{}: {e}", options.scratch.display()))?;
-    let binaries = Binaries::prepare(&options.scratch, &options.deployctl, &options.app)?;
-    let mut flows = flow::all();
+    let binaries = Binaries::prepare(&options.scratch, &options.deployctl, &options.app, options.on)?;
+    let mut flows = flow::all(options.on);
     flows.retain(|flow| options.flows.as_ref().is_none_or(|part| flow.name.contains(part.as_str())));
     if let Some(sample) = options.sample {
         // Every flow is recorded first, so a small sample has few of them.
@@ -134,14 +137,15 @@ pub fn run(options: &Options) -> Result<Report, String> {
         }
         became
     });
-    Ok(Report { lacking, ..report(&recorded, &cases, became) })
+    Ok(Report { lacking, ..report(options.on, &recorded, &cases, became) })
 }
 
 /// The first and the last time that each point is passed, kill and stop; and everything that has no point.
 fn cases(options: &Options, recorded: &[Recorded], lacking: &mut Vec<String>) -> Vec<(usize, What)> {
     let mut cases = Vec::new();
-    let (can_reboot, has_strace) = (moments::can_reboot(), inject::has_strace());
-    if !can_reboot {
+    // The engine of containers would have to boot, too.
+    let (can_reboot, has_strace) = (options.on == On::Processes && moments::can_reboot(), inject::has_strace());
+    if !can_reboot && options.on == On::Processes {
         lacking.push("a reboot is not tried: `unshare -m` is not possible here".into());
     }
     if !has_strace {
@@ -202,7 +206,32 @@ fn one(options: &Options, binaries: &Binaries, at: usize, recorded: &Recorded, w
     }
 }
 
-fn report(recorded: &[Recorded], cases: &[(usize, What)], became: Vec<Became>) -> Report {
+/// With containers some of it is otherwise.
+fn head(on: On) -> String {
+    let otherwise = [
+        ("# The crash matrix", "# The crash matrix: containers"),
+        (
+            "`cargo xtask crash`: a run of everything below on real processes",
+            "`cargo xtask crash --docker`: a run of everything below on real containers",
+        ),
+        ("client, engine, shims (of instances and of jobs) and proxy pass", "client, engine and proxy pass"),
+        (
+            "moments, with and without a reboot (another boot id); the engine or any shim that it starts killed",
+            "moments, containers included; the engine or what it starts killed",
+        ),
+        (
+            "the processes are exactly the instances of status, one shim\nfor each, one engine, one proxy",
+            "the containers are exactly the instances of status, with their\npids, and no job's; one engine, one proxy",
+        ),
+        ("the data folder is whole", "the volume is whole"),
+    ];
+    match on {
+        On::Processes => HEAD.to_owned(),
+        On::Docker => otherwise.into_iter().fold(HEAD.to_owned(), |text, (from, to)| text.replace(from, to)),
+    }
+}
+
+fn report(on: On, recorded: &[Recorded], cases: &[(usize, What)], became: Vec<Became>) -> Report {
     let (how_many, mut counts) = (cases.len(), BTreeMap::<&str, usize>::new());
     let names: Vec<&str> = recorded.iter().map(|recorded| recorded.flow.name.as_str()).collect();
     let mut table = Table::new(&names);
@@ -229,5 +258,6 @@ fn report(recorded: &[Recorded], cases: &[(usize, What)], became: Vec<Became>) -
     }
     let counts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let summary = format!("{how_many} cases: {}.", counts.join(", "));
-    Report { page: format!("{HEAD}{summary}\n{}", table.markdown()), cases: how_many, wrong, lacking: Vec::new() }
+    let head = head(on);
+    Report { page: format!("{head}{summary}\n{}", table.markdown()), cases: how_many, wrong, lacking: Vec::new() }
 }

@@ -3,6 +3,7 @@
 //! same is asked: has every deployment one end, is what runs what status says, is nothing left, does it go on?
 
 mod case;
+mod containers;
 mod flow;
 mod inject;
 mod matrix;

@@ -37,6 +37,7 @@ fn killed(mut world: World, flow: &Flow, took: Duration, seed: u64, reboot: bool
         let client = world.spawn(flow.act)?;
         std::thread::sleep(moment);
         let mut all: Vec<_> = procs::of(&world.state()).iter().map(|one| one.pid).collect();
+        all.extend(world.containers()?.iter().filter_map(|one| one.pid));
         // In any order: what is killed last sees the end of the others.
         while !all.is_empty() {
             procs::signal(all.swap_remove(random.below(all.len())), Signal::KILL);

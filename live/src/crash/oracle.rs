@@ -1,5 +1,6 @@
 //! What must hold after any crash, once things have settled.
 
+use super::containers::Container;
 use super::flow::{Ends, Flow};
 use super::procs::{self, Role};
 use super::world::{World, get, poll};
@@ -83,7 +84,8 @@ fn look(world: &World) -> Result<Seen, String> {
         }
         serves(app, version, instances)?;
     }
-    as_wanted(&procs, &wanted)?;
+    let has_shims = world.binaries.docker.is_none();
+    as_wanted(&procs, &world.containers()?, &wanted, has_shims)?;
     nothing_left(&world.state(), &wanted)?;
     Ok(Seen { status, history })
 }
@@ -101,10 +103,22 @@ fn serves(app: &Value, version: &str, instances: &[Value]) -> Result<(), String>
     Ok(())
 }
 
-/// Exactly the instances that status knows, each under one shim; one engine, one proxy; nothing else.
-fn as_wanted(procs: &[procs::Proc], wanted: &BTreeMap<String, (u32, String)>) -> Result<(), String> {
+/// Exactly the instances that status knows, each under one shim, or as one container; one engine, one proxy; nothing else.
+fn as_wanted(
+    procs: &[procs::Proc],
+    containers: &[Container],
+    wanted: &BTreeMap<String, (u32, String)>,
+    has_shims: bool,
+) -> Result<(), String> {
     let (mut engines, mut proxies) = (0, 0);
     let (mut shims, mut instances) = (BTreeMap::new(), BTreeMap::new());
+    for one in containers {
+        let pid = wanted.get(&one.id).map(|(pid, _)| *pid);
+        if !one.is_instance || one.pid.is_none() || pid != one.pid {
+            return Err(format!("{one:?} is there, status says {pid:?}"));
+        }
+        *instances.entry(one.id.clone()).or_insert(0) += 1;
+    }
     for one in procs {
         match &one.role {
             Role::Engine => engines += 1,
@@ -126,7 +140,7 @@ fn as_wanted(procs: &[procs::Proc], wanted: &BTreeMap<String, (u32, String)>) ->
     if instances != once {
         return Err(format!("instances {instances:?} run, status says {:?}", wanted.keys()));
     }
-    if shims != once {
+    if has_shims && shims != once {
         return Err(format!("shims {shims:?} run, for instances {:?}", wanted.keys()));
     }
     if engines != 1 || proxies > 1 {
@@ -253,7 +267,7 @@ fn jobs(world: &World, flow: &Flow, outcome: Outcome) -> Result<(), String> {
 fn data(world: &World, flow: &Flow) -> Result<(), String> {
     let app = flow.apps[0];
     let folder = world.data(app);
-    if !flow.spec.contains("{{ data }}") || flow.from.is_none() {
+    if !flow.spec.contains("--data") || flow.from.is_none() {
         return Ok(());
     }
     let starts = std::fs::read_to_string(folder.join("starts")).unwrap_or_default();
@@ -267,7 +281,7 @@ fn data(world: &World, flow: &Flow) -> Result<(), String> {
 /// Puts a file into the data folder.
 pub(crate) fn mark_data(world: &World, flow: &Flow) -> Result<(), String> {
     let folder = world.data(flow.apps[0]);
-    if !flow.spec.contains("{{ data }}") || flow.from.is_none() {
+    if !flow.spec.contains("--data") || flow.from.is_none() {
         return Ok(());
     }
     std::fs::write(folder.join("kept"), "kept").map_err(|e| format!("{}: {e}", folder.display()))

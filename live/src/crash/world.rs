@@ -1,11 +1,14 @@
 //! A world of one case: its own project and state directory, and an end for everything that was started in it.
 
-use super::procs;
+use super::{containers, procs};
+use crate::On;
+use crate::dockerd::Dockerd;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,18 +16,24 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// The binaries of a run, copied so that a build meanwhile changes nothing, with a state to link the copies from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Binaries {
     pub(crate) deployctl: PathBuf,
     pub(crate) app: PathBuf,
     template: PathBuf,
+    /// What runs the containers, if that is what is deployed.
+    pub(crate) docker: Option<Arc<Dockerd>>,
 }
 
 impl Binaries {
     /// Copies the binaries into `scratch`.
-    pub(crate) fn prepare(scratch: &Path, deployctl: &Path, app: &Path) -> Result<Self, String> {
+    pub(crate) fn prepare(scratch: &Path, deployctl: &Path, app: &Path, on: On) -> Result<Self, String> {
         let template = scratch.join("template");
-        let copies = Self { deployctl: scratch.join("deployctl"), app: scratch.join("app"), template };
+        let docker = match on {
+            On::Processes => None,
+            On::Docker => Some(Arc::new(containers::engine(app, scratch)?)),
+        };
+        let copies = Self { deployctl: scratch.join("deployctl"), app: scratch.join("app"), template, docker };
         let copy = |from: &Path, to: &Path| {
             std::fs::copy(from, to).map(drop).map_err(|e| format!("{} cannot be copied: {e}", from.display()))
         };
@@ -107,7 +116,6 @@ impl Ran {
 }
 
 /// One project with one state directory.
-#[derive(Debug)]
 pub(crate) struct World {
     folder: PathBuf,
     /// A number that no other world has: its proxy's port, and in the name of its project, from which other ports come.
@@ -144,6 +152,9 @@ impl World {
 
     /// The data folder of an app.
     pub(crate) fn data(&self, app: &str) -> PathBuf {
+        if let Some(docker) = &self.binaries.docker {
+            return docker.volume(&format!("p{}_dev_default_{app}_data", self.port));
+        }
         self.state().join(format!("data/p{}/dev/default", self.port)).join(app)
     }
 
@@ -151,8 +162,11 @@ impl World {
         self.folder.join(name)
     }
 
-    /// Writes the artifact of a version; `bad` is what is bad about it.
+    /// Writes the artifact of a version; `bad` is what is bad about it. As images all are there.
     pub(crate) fn version(&self, version: &str, bad: Option<&str>) -> Result<(), String> {
+        if self.binaries.docker.is_some() {
+            return Ok(());
+        }
         let folder = self.folder.join("p/dist").join(version);
         let make = || {
             std::fs::create_dir_all(&folder)?;
@@ -175,6 +189,7 @@ impl World {
         command.args(args).current_dir(self.folder.join("p")).env_clear();
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &self.folder);
         command.env("DEPLOYCTL_STATE", self.state()).env("DEPLOYCTL_ACTOR", "tester");
+        command.envs(self.binaries.docker.iter().map(|docker| ("DOCKER_HOST", docker.host())));
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -204,14 +219,27 @@ impl World {
 
     /// Stops everything and removes the folder.
     pub(crate) fn end(self) -> Result<(), String> {
-        procs::kill_all(&self.state())?;
+        self.clear()?;
         std::fs::remove_dir_all(&self.folder).map_err(|e| format!("{}: {e}", self.folder.display()))
     }
 
     /// Stops everything and leaves the folder for a person.
     pub(crate) fn keep(self) -> PathBuf {
-        let _ = procs::kill_all(&self.state());
+        let _ = self.clear();
         self.folder
+    }
+
+    fn clear(&self) -> Result<(), String> {
+        procs::kill_all(&self.state())?;
+        match &self.binaries.docker {
+            Some(docker) => containers::remove(docker, &self.state(), &format!("p{}", self.port)),
+            None => Ok(()),
+        }
+    }
+
+    /// The containers that it has.
+    pub(crate) fn containers(&self) -> Result<Vec<containers::Container>, String> {
+        self.binaries.docker.as_ref().map_or(Ok(Vec::new()), |docker| containers::of(docker, &self.state()))
     }
 }
 

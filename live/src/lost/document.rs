@@ -1,7 +1,7 @@
 //! What the proof found, as a table and as a page.
 
-use super::{Action, Findings, Options};
-use crate::{Kind, KindReport, machine};
+use super::{Action, Findings, Options, Overhead, Rival};
+use crate::{Kind, KindReport, Loss, On, Report, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -22,6 +22,10 @@ pub fn summary(findings: &Findings) -> String {
     );
     requests(&mut text, findings);
     deployments(&mut text, findings);
+    beside(&mut text, &findings.rivals);
+    if let Some(overhead) = &findings.overhead {
+        own_time(&mut text, overhead);
+    }
     for (name, report) in &findings.reports {
         for loss in report.losses.iter().take(20) {
             let _ = writeln!(text, "- lost ({name}): {:?} {:?}: {}", loss.kind, loss.loss, loss.detail);
@@ -104,21 +108,97 @@ fn deployments(text: &mut String, findings: &Findings) {
     );
 }
 
+/// What others lose.
+fn beside(text: &mut String, rivals: &[Rival]) {
+    if rivals.is_empty() {
+        return;
+    }
+    text.push_str(
+        "The same containers deployed otherwise, to and fro between the two good versions, each for itself and with a load\n\
+         of its own (243 requests a second by HTTP/1.1, slow answers and streams in flight):\n\n\
+         | | deployments | median s | sent | lost | no connection | how |\n|---|--:|--:|--:|--:|--:|---|\n",
+    );
+    for Rival { name, took, report } in rivals {
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {:.1} | {} | {} | {} | {} |",
+            took.len(),
+            median(took),
+            report.sent,
+            report.lost,
+            report.unconnected,
+            ways(report)
+        );
+    }
+    text.push('\n');
+}
+
+/// How requests were lost, the most frequent way first.
+fn ways(report: &Report) -> String {
+    let mut ways: BTreeMap<Loss, u64> = BTreeMap::new();
+    for (way, count) in report.kinds.values().flat_map(|kind| &kind.lost) {
+        *ways.entry(*way).or_default() += count;
+    }
+    let mut ways: Vec<_> = ways.into_iter().collect();
+    ways.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told = ways.iter().map(|(way, count)| {
+        let what = match way {
+            Loss::Unconnected => "no connection",
+            Loss::Unsent => "broken off while it was sent",
+            Loss::NoAnswer => "closed without an answer",
+            Loss::Truncated => "an answer that broke off",
+            Loss::Malformed => "no proper answer",
+            Loss::GatewayStatus => "502, 503 or 504",
+            Loss::Timeout => "no answer in time",
+            Loss::NoClose => "a WebSocket without its close",
+        };
+        format!("{what}: {count}")
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn own_time(text: &mut String, overhead: &Overhead) {
+    let (ours, calls) = (median(&overhead.ours), median(&overhead.calls));
+    let _ = writeln!(
+        text,
+        "A deployment of one container with nothing else going on, {} times in turn: {:.0} ms by `deployctl deploy`, {:.0} ms by\n\
+         the engine's own calls for the same work (create, start, inspect, ask until healthy, stop, remove): {:.0} ms of its own.\n",
+        overhead.ours.len(),
+        ours * 1e3,
+        calls * 1e3,
+        (ours - calls) * 1e3
+    );
+}
+
+/// In seconds.
+fn median(took: &[Duration]) -> f64 {
+    let mut took = took.to_vec();
+    took.sort();
+    took.get(took.len() / 2).map_or(0.0, Duration::as_secs_f64)
+}
+
 /// Writes the page.
 pub fn write(path: &Path, options: &Options, findings: &Findings) -> std::io::Result<()> {
+    let (title, command, how) = match options.on {
+        On::Processes => ("", "lost", ""),
+        On::Docker => (": containers", "lost-docker", " containers in"),
+    };
     let text = format!(
-        "# No lost request\n\n\
-         Written by `cargo xtask lost --deployments {} --seed {}`, on {}.\n\n\
-         The example's API runs in four environments under one engine and one proxy, each with an open-loop load of its\n\
+        "# No lost request{}\n\n\
+         Written by `cargo xtask {} --deployments {} --seed {}`, on {}.\n\n\
+         The example's API runs in{} four environments under one engine and one proxy, each with an open-loop load of its\n\
          own that never sends a request twice: about {} requests a second in all, over kept-alive and fresh connections,\n\
          HTTP/1.1, HTTP/2 with and without TLS, with WebSockets, streams and {} ms long answers always in flight. In each,\n\
          one deployment follows another: rolling, blue-green and canary chosen by the seed, to the newer and the older\n\
          version, by `rollback`, and to a version that never becomes healthy; in the last one `recreate`, whose requests\n\
          wait in the queue, half a second after one another. Meanwhile the engine is killed with SIGKILL, and builds of other bytes take over, which\n\
          replace the proxy by handing its listening sockets on. *Lost* is what `live/src/outcome.rs` says.\n\n{}",
+        title,
+        command,
         options.deployments,
         options.seed,
         machine::describe(),
+        how,
         options.rate,
         options.slow.as_millis(),
         summary(findings)

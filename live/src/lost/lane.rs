@@ -1,6 +1,7 @@
 //! A lane: one environment of the example, in which one deployment follows another.
 
 use super::Proof;
+use crate::On;
 use crate::machine::Random;
 use crate::stage::{Done, Stage, get};
 use std::fmt;
@@ -85,13 +86,17 @@ pub(super) fn describe(number: u32) -> String {
 }
 
 /// Writes the files that are laid over the example's specification: the lanes, and a strategy each.
-pub(super) fn write_overlays(stage: &Stage, tls: u16) -> Result<(), String> {
+pub(super) fn write_overlays(stage: &Stage, tls: u16, on: On) -> Result<(), String> {
     let mut lanes = format!("environments:\n  lane-1:\n    listen: [\"https://127.0.0.1:{tls}\"]\n");
     (2..=LANES).for_each(|number| lanes.push_str(&format!("  {}: {{}}\n", name(number))));
-    lanes.push_str(
-        "apps:\n  api:\n    health:\n      within: 700ms\n    in:\n      lane-1:\n        route:\n          \
-         tls: { certificate: tls/shop.crt, key: tls/shop.key }\n",
-    );
+    let within = match on {
+        On::Processes => "700ms",
+        On::Docker => "2s",
+    };
+    lanes.push_str(&format!(
+        "  alone: {{}}\napps:\n  api:\n    health:\n      within: {within}\n    in:\n      alone:\n        instances: 1\n      \
+         lane-1:\n        route:\n          tls: {{ certificate: tls/shop.crt, key: tls/shop.key }}\n",
+    ));
     stage.write("lanes.yaml", &lanes)?;
     stage.write("tls/shop.crt", crate::stage::CERTIFICATE)?;
     stage.write("tls/shop.key", crate::stage::CERTIFICATE_KEY)?;
@@ -126,8 +131,13 @@ impl Lane {
     }
 
     /// Deploys the first version of all that the lane needs.
-    pub(super) fn begin(&mut self, stage: &Stage) -> Result<(), String> {
-        for app in ["db", "api"] {
+    pub(super) fn begin(&mut self, stage: &Stage, on: On) -> Result<(), String> {
+        let apps: &[&str] = match on {
+            On::Processes => &["db", "api"],
+            // The store is one for all.
+            On::Docker => &["api"],
+        };
+        for app in apps {
             let overlay = format!("{}.yaml", self.current.strategy);
             let place = ["--env", &self.env, "--app", app, "--config", "lanes.yaml", "--config", &overlay];
             stage.must(&[&["deploy", "--version", self.current.version][..], &place].concat())?;

@@ -1,15 +1,19 @@
 //! The proof that no request is lost: deployments in a row, of every strategy, in both directions, good and bad ones,
 //! under load, while the engine is killed and the proxy is upgraded.
 
+mod containers;
 mod document;
 mod lane;
+mod rivals;
 mod trouble;
 
 pub use document::{summary, write};
 pub use lane::{Action, Step};
+pub use rivals::{Overhead, Rival};
 
 use crate::stage::{Stage, free_port};
-use crate::{Held, Load, Rates, Report, Running, Target};
+use crate::{Held, Load, On, Rates, Report, Running, Target};
+use containers::Containers;
 use lane::Lane;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -19,6 +23,8 @@ use std::time::{Duration, Instant};
 /// How much is to be proven.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What runs the instances.
+    pub on: On,
     /// The binary of deployctl.
     pub binary: PathBuf,
     /// The folder of the example, prepared.
@@ -27,6 +33,8 @@ pub struct Options {
     pub deployments: u32,
     /// What the choice of deployments depends on.
     pub seed: u64,
+    /// With containers: how many deployments others do beside it; 0 for none, and no comparison of times.
+    pub beside: u32,
     /// Requests a second, in all.
     pub rate: u32,
     /// How often the engine is killed meanwhile.
@@ -54,6 +62,10 @@ pub struct Findings {
     pub upgrades: u32,
     /// How long all took.
     pub took: Duration,
+    /// What is lost where others deploy the same, each for itself after that.
+    pub rivals: Vec<Rival>,
+    /// What a deployment takes beside the engine's own calls.
+    pub overhead: Option<Overhead>,
 }
 
 impl Findings {
@@ -116,12 +128,17 @@ impl Proof<'_> {
 
 /// Runs the proof.
 pub fn run(options: &Options) -> Result<Findings, String> {
-    let stage = Stage::set(&options.binary, &options.example)?;
+    let mut stage = Stage::set(&options.binary, &options.example)?;
+    // Dropped after the stage: whatever deploys ends before what it deploys to.
+    let containers = match options.on {
+        On::Docker => Some(Containers::prepare(&mut stage)?),
+        On::Processes => None,
+    };
     let tls = free_port()?;
-    lane::write_overlays(&stage, tls)?;
+    lane::write_overlays(&stage, tls, options.on)?;
     let mut lanes: Vec<Lane> = (1..=lane::LANES).map(|number| Lane::new(number, options.seed)).collect();
     for lane in &mut lanes {
-        lane.begin(&stage)?;
+        lane.begin(&stage, options.on)?;
     }
     let begun = Instant::now();
     let left = AtomicU32::new(options.deployments);
@@ -138,8 +155,13 @@ pub fn run(options: &Options) -> Result<Findings, String> {
     let took = begun.elapsed();
     let reports: Vec<(String, Report)> = loads.into_iter().map(|(name, load)| (name, load.finish())).collect();
     let (kills, upgrades) = troubled?;
+    let (mut rivals, mut overhead) = (Vec::new(), None);
+    if let Some(containers) = containers.as_ref().filter(|_| options.beside > 0) {
+        overhead = Some(rivals::overhead(containers, &proof.stage, options.beside.div_ceil(20))?);
+        rivals = rivals::run(containers, &proof.stage, options.beside)?;
+    }
     let steps = proof.steps.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(Findings { steps, reports, kills, upgrades, took })
+    Ok(Findings { steps, reports, kills, upgrades, took, rivals, overhead })
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {

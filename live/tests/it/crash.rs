@@ -1,5 +1,6 @@
 //! A sample of the crash matrix; `cargo xtask crash` runs all of it.
 
+use deployctl_live::On;
 use deployctl_live::crash::{Options, run};
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +24,7 @@ fn a_sample_of_crashes_leaves_everything_as_it_must_be() {
     let app = Path::new(env!("CARGO_BIN_EXE_deployctl-live-app"));
     let scratch = tempfile::tempdir().unwrap();
     let report = run(&Options {
+        on: On::Processes,
         deployctl: deployctl(app),
         app: app.into(),
         scratch: scratch.path().into(),

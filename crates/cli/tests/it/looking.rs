@@ -189,6 +189,28 @@ fn maintenance_restart_and_down() {
 }
 
 #[test]
+fn down_waits_for_what_is_in_flight() {
+    let world = World::new(API);
+    let folder = world.path("wait");
+    std::fs::create_dir(&folder).expect("a folder");
+    world.version("v1", &format!("wait={}", folder.display()));
+    world.ok("deploy --env dev --app api --version v1");
+    let url = world.url("dev", "api");
+    let asking = std::thread::spawn(move || get(&format!("{url}/wait")));
+    poll("a request in flight", || folder.join("asked").exists().then_some(()));
+    let down = world.spawn("down --env dev --app api");
+    let waits = poll("what it waits for", || {
+        let shown = world.run(&format!("show {}", world.newest())).out;
+        shown.contains("finish 1 requests").then_some(shown)
+    });
+    assert!(waits.contains("down"), "{waits}");
+    std::fs::write(folder.join("answer"), "").expect("a file");
+    assert_eq!(asking.join().expect("an answer").status, 200);
+    finish(down).code(0).says("succeeded: down api v1 -> nothing");
+    assert_eq!(world.role("app").len(), 0);
+}
+
+#[test]
 fn edits_of_the_journal_are_found() {
     let world = World::new(API);
     world.version("v1", "");

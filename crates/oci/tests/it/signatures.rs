@@ -1,9 +1,11 @@
 //! Signatures, on a real registry.
 
 use crate::world::{client, index, name, small};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use deployctl_live::registry::Registry as Server;
 use deployctl_live::registry::signer::{Signer, payload, pem, put};
-use deployctl_oci::{CopyOptions, PublicKey, TroubleKind, Via};
+use deployctl_oci::{CopyOptions, Payload, PublicKey, TroubleKind, Via};
 use serde_json::json;
 
 const LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -32,6 +34,22 @@ fn a_signature_of_the_key_counts_and_no_other() {
         let other = says(&key(&Signer::p256()));
         assert!(other.ends_with("it has 1 signature: one is of another key, or was altered"), "{other}");
     }
+}
+
+/// Made by cosign 2.5.
+#[test]
+fn what_cosign_signed_holds() {
+    let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAELGcPJZ6cWFbpas20Dy47ipE5fy/q\n\
+               m4Ab77eCh+D8cgKSkqab+808ArdBOiugX1uxw1gc+u+oCANTnrLzAibxdQ==\n-----END PUBLIC KEY-----\n";
+    let signature = "MEUCIQCyih6IhOAKiPzbiO4khpzJgxdmQhAO0235pFrD1RRF9wIgbMYAZ42TTZfkKnwvYXS3rKnbbmpxSlq8Pb5+9OP67ug=";
+    let digest = "a528df4189851383a83750c6bb3dee01b066885628c2115133932dd9b99b5e9e";
+    let text = format!(
+        "{{\"critical\":{{\"identity\":{{\"docker-reference\":\"127.0.0.1:5917/shop\"}},\"image\":{{\"docker-manifest-digest\":\
+         \"sha256:{digest}\"}},\"type\":\"cosign container image signature\"}},\"optional\":null}}"
+    );
+    let signature = STANDARD.decode(signature).unwrap();
+    assert!(PublicKey::parse(pem.as_bytes()).unwrap().made(&signature, text.as_bytes()));
+    assert_eq!(Payload::parse(text.as_bytes()).unwrap().digest.as_str(), digest);
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn main() -> Result<(), String> {
     let mut stop = Stop::on_signals().map_err(|e| e.to_string())?;
     let folder = PathBuf::from(shop::args::required("data"));
     let numbers = Numbers::open(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let address = format!("127.0.0.1:{}", shop::args::required("port"));
+    let address = shop::args::address();
     let listener = TcpListener::bind(&address).map_err(|e| format!("{address}: {e}"))?;
     println!("db: listening on {address}, data in {}", folder.display());
     let numbers = Arc::new(Mutex::new(numbers));

@@ -7,15 +7,13 @@ use crate::output::{err, json, out};
 use crate::registry;
 use deployctl_core::ask::{Refused, RefusedKind};
 use deployctl_core::fault::Fault;
-use deployctl_driver_docker::{Attempt, LocalImage, LocalImages};
+use deployctl_driver_docker::{Attempt, Endpoint, LocalImage, LocalImages};
 use deployctl_oci::{Platform, Reference};
 use deployctl_readiness::inspect::{self, Limits};
 use deployctl_readiness::{Kind, Subject, Target, Trial, judge, sarif};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the Docker Engine listens unless it is said otherwise.
-const SOCKET: &str = "/var/run/docker.sock";
 /// No image of the engine that is larger is written down to be looked at.
 const SAVED_BYTES_MAX: u64 = 16 << 30;
 
@@ -60,13 +58,10 @@ async fn find(context: &Context, args: &Check, platform: &Platform) -> Result<Su
         return Err(Failure::usage("bad-usage", format!("there is no file or folder {}", args.what)));
     }
     let reference: Reference = args.what.parse()?;
-    let engine = LocalImages::new(socket());
-    let local = match local(&engine, &args.what, args.tried).await? {
-        // A deployment takes it from there, too.
-        Some(found) if args.tried || !has_registry(&args.what) => Some(found),
-        _ => None,
-    };
-    let Some(image) = local else {
+    // A deployment takes it from there, too.
+    let wanted = args.tried || !has_registry(&args.what);
+    let local = if wanted { local(&args.what, args.tried).await? } else { None };
+    let Some((engine, image)) = local else {
         if args.tried {
             let message = format!("the Docker Engine has no image {}, so it cannot be tried", args.what);
             let hint = "nothing was changed; `docker pull` it first";
@@ -91,8 +86,12 @@ async fn find(context: &Context, args: &Check, platform: &Platform) -> Result<Su
 }
 
 /// The image in the engine. An engine that is away matters only to who needs it.
-async fn local(engine: &LocalImages, name: &str, needed: bool) -> Result<Option<LocalImage>, Failure> {
-    match engine.find(name).await {
+async fn local(name: &str, needed: bool) -> Result<Option<(LocalImages, LocalImage)>, Failure> {
+    let look = async {
+        let engine = LocalImages::new(&Endpoint::of(|name| std::env::var(name).ok()))?;
+        Ok(engine.find(name).await?.map(|image| (engine, image)))
+    };
+    match look.await {
         Ok(found) => Ok(found),
         Err(fault) if needed => Err(away(fault)),
         Err(_) => Ok(None),
@@ -157,10 +156,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
 /// Whether a name says which registry has it.
 fn has_registry(name: &str) -> bool {
     name.split_once('/').is_some_and(|(first, _)| first.contains(['.', ':']) || first == "localhost")
-}
-
-/// Where the Docker Engine listens.
-fn socket() -> PathBuf {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-    host.strip_prefix("unix://").map_or_else(|| PathBuf::from(SOCKET), PathBuf::from)
 }

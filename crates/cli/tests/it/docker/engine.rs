@@ -1,6 +1,7 @@
 //! A real Docker Engine for these tests alone, on a socket and a network of its own; images from the test server.
 
 use crate::it::world::{kill, poll};
+use deployctl_live::dockerd::Bridge;
 use rustix::process::Signal;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// The engine of this test program. Who only uses it shares it; who restarts it has it alone.
 pub(crate) struct Engine {
     folder: PathBuf,
+    bridge: Bridge,
     /// Ends the engine, and removes its folder, when the test program is gone.
     _watchman: Child,
     process: Mutex<Option<Child>>,
@@ -58,6 +60,7 @@ fn lacking() -> Option<&'static str> {
         () if !has("dockerd") => Some("dockerd"),
         () if !has("containerd") => Some("containerd"),
         () if !has("docker") => Some("docker"),
+        () if !has("ip") => Some("ip"),
         () => None,
     }
 }
@@ -68,11 +71,18 @@ impl Engine {
         std::fs::create_dir_all(&folder).expect("a folder");
         // The engine first, so that it ends its containers.
         let script = "cat >/dev/null; cd /; for name in pid containerd.pid; do pid=$(cat \"$0/$name\"); kill $pid; i=0; \
-                      while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; rm -rf \"$0\"";
+                      while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; \
+                      umount \"$0/data/containers\"; rm -rf \"$0\"; ip link del \"$1\"";
+        let bridge = Bridge::make().expect("a network");
         let mut watchman = Command::new("setsid");
-        watchman.args(["sh", "-c", script]).arg(&folder);
+        watchman.args(["sh", "-c", script]).arg(&folder).arg(bridge.name());
         let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let engine = Self { folder, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        let engine = Self { folder, bridge, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        // What the engine writes of containers has a small disk of its own.
+        let small = engine.containers_folder();
+        std::fs::create_dir_all(&small).expect("a folder");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(small).status();
+        assert!(mount.is_ok_and(|status| status.success()), "a file system in memory");
         engine.containerd();
         engine.up();
         engine
@@ -84,6 +94,11 @@ impl Engine {
 
     pub(crate) fn socket_path(&self) -> PathBuf {
         self.folder.join("s")
+    }
+
+    /// Where the engine writes what it knows of containers: a disk of its own.
+    pub(crate) fn containers_folder(&self) -> PathBuf {
+        self.folder.join("data/containers")
     }
 
     /// What runs the containers, beside the engine as on every real machine: it outlives the engine's crashes.
@@ -104,7 +119,7 @@ impl Engine {
         let mut command = daemon("dockerd");
         command.arg("--containerd").arg(self.folder.join("c")).arg("--data-root").arg(self.folder.join("data"));
         command.arg("--exec-root").arg(self.folder.join("exec")).arg("-p").arg(self.folder.join("pid"));
-        command.args(["-H", &self.socket(), "--bip", "10.98.0.1/24"]);
+        command.args(["-H", &self.socket()]).args(self.bridge.flags());
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let _ = std::fs::remove_file(self.folder.join("pid"));
         *self.process.lock().unwrap() = Some(command.spawn().expect("dockerd"));

@@ -3,6 +3,7 @@
 mod builds;
 mod contract;
 pub(crate) mod engine;
+mod registry;
 mod stateful;
 mod trouble;
 

@@ -189,3 +189,27 @@ fn what_was_changed_by_hand_is_shown_and_replaced_by_the_next_deployment() {
     world.ok("down --env dev --app edited");
     engine.docker(&["network", "rm", "other"]);
 }
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let Some(engine) = engine::alone() else { return };
+    let world = world(&engine, "full", API);
+    engine.image("full:v1", "", &[]);
+    engine.image("full:v2", "", &[]);
+    world.ok("deploy --env dev --all --version v1");
+    let filler = engine.containers_folder().join("filler");
+    let mut file = std::fs::File::create(&filler).expect("a file");
+    // A small file system of its own: were it not, this must not fill the machine's.
+    let is_full = (0..32 * 1024).any(|_| std::io::Write::write_all(&mut file, &[1; 4096]).is_err());
+    if !is_full {
+        std::fs::remove_file(&filler).expect("the file");
+        panic!("{} is on no small file system of its own", engine.containers_folder().display());
+    }
+    let deploy = world.spawn("deploy --env dev --all --version v2");
+    waits_for(&world, "no space left on device");
+    assert_eq!(world.served("full"), "v1");
+    std::fs::remove_file(&filler).expect("the file");
+    finish(deploy).code(0);
+    assert_eq!(world.now("full"), "v2 healthy 1");
+    world.ok("down --env dev --app full");
+}

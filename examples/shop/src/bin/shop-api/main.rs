@@ -26,7 +26,7 @@ fn main() -> Result<(), String> {
     let release = Release::load()?;
     let version = release.version.clone();
     let store = std::env::var("DB").map_err(|_| "the variable DB does not say where the store is".to_owned())?;
-    let address = format!("127.0.0.1:{}", shop::args::required("port"));
+    let address = shop::args::address();
     let listener = TcpListener::bind(&address).map_err(|e| format!("{address}: {e}"))?;
     println!("api {version}: listening on {address}, store at {store}");
     let api = Arc::new(Api { release, store: Mutex::new(Client::new(store)), store_seen: AtomicBool::new(false) });

@@ -1,0 +1,8 @@
+/// What runs the instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Processes.
+    Processes,
+    /// Containers, on a Docker Engine of the proof's own.
+    Docker,
+}
