@@ -6,12 +6,16 @@ use deployctl_oci::{DockerConfig, Patience, Registry, RegistryOptions, Trouble, 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Where Docker keeps the certificates of registries.
+const CERTIFICATES: &str = "/etc/docker/certs.d";
+
 /// A client with what `docker login` left in `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
 pub(crate) fn client() -> Registry {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = folder("DOCKER_CONFIG").or_else(|| folder("HOME").map(|home| home.join(".docker")));
     let config = folder.map_or_else(DockerConfig::none, |folder| DockerConfig::at(folder.join("config.json")));
-    Registry::new(RegistryOptions { credentials: Arc::new(config), patience: Patience::default() })
+    let certificates = Some(PathBuf::from(CERTIFICATES));
+    Registry::new(RegistryOptions { credentials: Arc::new(config), patience: Patience::default(), certificates })
 }
 
 /// Does something with registries, off the thread that listens for Ctrl-C.

@@ -2,11 +2,17 @@
 
 use crate::body;
 use crate::patience::Patience;
-use crate::reference::is_loopback;
+use crate::reference::{Reference, is_loopback};
 use crate::trouble::{Trouble, TroubleKind};
+use crate::trust::Trust;
 use http::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
 use http::{Method, StatusCode};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use ureq::config::ConfigBuilder;
+use ureq::tls::TlsConfig;
+use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body};
 
 const REDIRECTS_MAX: usize = 5;
@@ -17,6 +23,25 @@ const ERROR_BYTES_MAX: u64 = 64 << 10;
 pub(crate) struct Http {
     near: Agent,
     far: Agent,
+    patience: Patience,
+    trust: Trust,
+    /// Agents for registries with certificates of their own.
+    own: Mutex<HashMap<String, Agent>>,
+}
+
+fn config(patience: &Patience) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .timeout_resolve(Some(patience.answer_max))
+        .timeout_connect(Some(patience.answer_max))
+        .timeout_recv_response(Some(patience.answer_max))
+        .timeout_per_read(Some(patience.stall_max))
+        .timeout_per_write(Some(patience.stall_max))
+        .timeout_send_body(Some(patience.body_max))
+        .timeout_recv_body(Some(patience.body_max))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent("deployctl")
 }
 
 /// An answer whose body was not read yet.
@@ -35,23 +60,39 @@ impl Answer {
 }
 
 impl Http {
-    pub(crate) fn new(patience: &Patience) -> Self {
-        let config = || {
-            Agent::config_builder()
-                .timeout_resolve(Some(patience.answer_max))
-                .timeout_connect(Some(patience.answer_max))
-                .timeout_recv_response(Some(patience.answer_max))
-                .timeout_per_read(Some(patience.stall_max))
-                .timeout_per_write(Some(patience.stall_max))
-                .timeout_send_body(Some(patience.body_max))
-                .timeout_recv_body(Some(patience.body_max))
-                .http_status_as_error(false)
-                .max_redirects(0)
-                .max_redirects_will_error(false)
-                .user_agent("deployctl")
-        };
+    pub(crate) fn new(patience: Patience, trust: Trust) -> Self {
         // What stays on this machine goes through no proxy; what leaves it goes by TLS alone.
-        Self { near: config().proxy(None).build().new_agent(), far: config().https_only(true).build().new_agent() }
+        Self {
+            near: config(&patience).proxy(None).build().new_agent(),
+            far: config(&patience).https_only(true).build().new_agent(),
+            patience,
+            trust,
+            own: Mutex::default(),
+        }
+    }
+
+    /// Where a registry answers: by HTTPS; without TLS only on this machine, and only if no certificate is known for it.
+    pub(crate) fn base(&self, of: &Reference) -> String {
+        let host = of.host();
+        let scheme = if is_loopback(host) && !self.trust.knows(host) { "http" } else { "https" };
+        format!("{scheme}://{host}")
+    }
+
+    /// What asks the registry at `place`.
+    fn agent(&self, place: &str) -> Result<Agent, Trouble> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = own.get(place) {
+            return Ok(agent.clone());
+        }
+        let Some(roots) = self.trust.roots(place)? else {
+            return Ok(if is_loopback(place) { &self.near } else { &self.far }.clone());
+        };
+        let tls = TlsConfig::builder().root_certs(roots).build();
+        let config = config(&self.patience).https_only(true).tls_config(tls);
+        let config = if is_loopback(place) { config.proxy(None) } else { config };
+        let agent = config.build().new_agent();
+        own.insert(place.to_owned(), agent.clone());
+        Ok(agent)
     }
 
     /// Makes one request, and follows no redirect.
@@ -68,7 +109,10 @@ impl Http {
             all.extend(headers.clone());
         }
         let request = request.body(body).map_err(|_| wrong(url, "is no address"))?;
-        let agent = if is_loopback(place) { &self.near } else { &self.far };
+        let agent = self.agent(place)?;
+        // Taking in what was sent may take as long as sending it.
+        let answers = if method == Method::PUT { self.patience.body_max } else { self.patience.answer_max };
+        let request = agent.configure_request(request).timeout_recv_response(Some(answers)).build();
         let answer = agent.run(request).map_err(|error| unreachable(place, error))?;
         let (parts, body) = answer.into_parts();
         Ok(Answer { url: url.to_owned(), status: parts.status, headers: parts.headers, body })
@@ -168,7 +212,7 @@ pub(crate) fn judge(what: &str, answer: Answer) -> Trouble {
             .hint("these credentials may not do this; ask whoever owns the repository"),
         404 => Trouble::new(TroubleKind::Missing, message("does not have it"))
             .hint("check the name and the tag, or push it"),
-        408 | 429 | 500..=599 => {
+        408 | 429 | 500 | 502..=504 | 506..=599 => {
             let text = if status == 429 { "has too many requests" } else { "is in trouble" };
             let trouble = Trouble::new(TroubleKind::Busy, message(text));
             Trouble {
@@ -228,6 +272,23 @@ mod tests {
         assert!(join("https://r.example/v2/a", "http://s.example/b").is_err());
         assert!(join("https://r.example/v2/a", "//s.example/b").is_err());
         assert!(join("https://r.example/v2/a", "").is_err());
+    }
+
+    #[test]
+    fn only_this_machine_is_asked_without_tls() {
+        let http = Http::new(Patience::default(), Trust::default());
+        for (text, base) in [
+            ("shop", "https://registry-1.docker.io"),
+            ("r.example/shop", "https://r.example"),
+            ("127.0.0.1:5000/shop", "http://127.0.0.1:5000"),
+            ("localhost:5000/shop", "http://localhost:5000"),
+            ("[::1]:5000/shop", "http://[::1]:5000"),
+            ("127.0.0.1.r.example/shop", "https://127.0.0.1.r.example"),
+            ("localhost.r.example/shop", "https://localhost.r.example"),
+            ("10.0.0.1:5000/shop", "https://10.0.0.1:5000"),
+        ] {
+            assert_eq!(http.base(&text.parse().unwrap()), base);
+        }
     }
 
     #[test]

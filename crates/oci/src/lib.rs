@@ -18,6 +18,7 @@ mod referrers;
 mod registry;
 mod resolve;
 mod trouble;
+mod trust;
 
 pub use auth::Challenge;
 pub use body::Checked;

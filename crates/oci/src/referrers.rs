@@ -79,21 +79,27 @@ impl Registry {
     /// What the registry's interface lists; none if it has no such interface.
     fn referrers_api(&self, of: &Reference, digest: &Sha256Hex) -> Result<Option<Vec<Referrer>>, Trouble> {
         let what = format!("what refers to {}", of.at(digest));
-        let mut url = format!("{}/v2/{}/referrers/sha256:{digest}", of.base(), of.repository());
+        let mut url = format!("{}/v2/{}/referrers/sha256:{digest}", self.http.base(of), of.repository());
         let mut all = Vec::new();
         for _ in 0..PAGES_MAX {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media::OCI_INDEX))]);
             let page = self.patience.retry(|| {
-                let answer = self.get(of, &what, &Method::GET, &url, &headers)?;
+                let answer = match self.get(of, &what, &Method::GET, &url, &headers) {
+                    // So do registries answer that never heard of it.
+                    Err(trouble) if matches!(trouble.kind, TroubleKind::Missing | TroubleKind::Wrong) => {
+                        return Ok(None);
+                    }
+                    answer => answer?,
+                };
                 let next =
                     answer.header("link").and_then(next_page).map(|next| join(&answer.url, &next)).transpose()?;
                 let reader = answer.body.into_with_config().limit(u64::MAX).reader();
-                Ok((body::whole(reader, &what, PAGE_BYTES_MAX)?, next))
+                Ok(Some((body::whole(reader, &what, PAGE_BYTES_MAX)?, next)))
             });
-            let (bytes, next) = match page {
-                // So do registries answer that never heard of it.
-                Err(trouble) if trouble.kind == TroubleKind::Missing && all.is_empty() => return Ok(None),
-                page => page?,
+            let (bytes, next) = match page? {
+                None if all.is_empty() => return Ok(None),
+                None => return Err(Trouble::new(TroubleKind::Wrong, format!("{what}: the list breaks off"))),
+                Some(page) => page,
             };
             let document = Document::parse(&bytes).map_err(|trouble| trouble.while_(&what))?;
             all.extend(listed(&document, Via::Api));

@@ -8,11 +8,13 @@ use crate::manifest::{Descriptor, Document, media};
 use crate::patience::Patience;
 use crate::reference::{Reference, sha256};
 use crate::trouble::{Trouble, TroubleKind};
+use crate::trust::Trust;
 use deployctl_core::id::Sha256Hex;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use ureq::{AsSendBody, BodyReader, SendBody};
 
@@ -27,11 +29,13 @@ pub struct RegistryOptions {
     pub credentials: Arc<dyn Credentials>,
     /// How long and how often.
     pub patience: Patience,
+    /// Certificates of registries with an authority of their own, as Docker keeps them: `FOLDER/HOST:PORT/*.crt`.
+    pub certificates: Option<PathBuf>,
 }
 
 /// A client of any number of registries. Its functions block.
 pub struct Registry {
-    http: Http,
+    pub(crate) http: Http,
     pub(crate) patience: Patience,
     credentials: Arc<dyn Credentials>,
     /// What convinced a registry, by its name and what was asked for.
@@ -69,14 +73,20 @@ pub(crate) enum Placed {
 impl Registry {
     /// A client. Asks nobody yet.
     pub fn new(options: RegistryOptions) -> Self {
-        let RegistryOptions { credentials, patience } = options;
-        Self { http: Http::new(&patience), patience, credentials, tokens: Mutex::default() }
+        let RegistryOptions { credentials, patience, certificates } = options;
+        Self {
+            http: Http::new(patience.clone(), Trust::at(certificates)),
+            patience,
+            credentials,
+            tokens: Mutex::default(),
+        }
     }
 
     /// The manifest or index that a reference means now. Its bytes have the digest that the reference names, if any.
     pub fn manifest(&self, reference: &Reference) -> Result<Fetched, Trouble> {
         let what = format!("the image {reference}");
-        let url = format!("{}/v2/{}/manifests/{}", reference.base(), reference.repository(), reference.asked());
+        let url =
+            format!("{}/v2/{}/manifests/{}", self.http.base(reference), reference.repository(), reference.asked());
         self.patience.retry(|| {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media::ACCEPT))]);
             let answer = self.get(reference, &what, &Method::GET, &url, &headers)?;
@@ -87,7 +97,8 @@ impl Registry {
     /// The digest that a reference means now; none if there is nothing.
     pub fn digest(&self, reference: &Reference) -> Result<Option<Sha256Hex>, Trouble> {
         let what = format!("the image {reference}");
-        let url = format!("{}/v2/{}/manifests/{}", reference.base(), reference.repository(), reference.asked());
+        let url =
+            format!("{}/v2/{}/manifests/{}", self.http.base(reference), reference.repository(), reference.asked());
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(media::ACCEPT))]);
         let asked = self.patience.retry(|| self.get(reference, &what, &Method::HEAD, &url, &headers));
         match asked {
@@ -120,7 +131,7 @@ impl Registry {
 
     fn blob_once(&self, of: &Reference, blob: &Descriptor) -> Result<Checked<BodyReader<'static>>, Trouble> {
         let what = blob_name(of, &blob.digest);
-        let url = blob_url(of, &blob.digest);
+        let url = self.blob_url(of, &blob.digest);
         let answer = self.get(of, &what, &Method::GET, &url, &HeaderMap::new())?;
         let reader = answer.body.into_with_config().limit(u64::MAX).reader();
         Ok(Checked::new(reader, what, blob.digest.clone(), blob.size))
@@ -156,7 +167,7 @@ impl Registry {
             headers
         };
         let answer = ask(&with(known.as_ref()))?;
-        let is_ours = place(&answer.url)? == place(&of.base())?;
+        let is_ours = place(&answer.url)? == place(&self.http.base(of))?;
         if answer.status != StatusCode::UNAUTHORIZED || !is_ours {
             return Ok(answer);
         }
@@ -192,7 +203,7 @@ impl Registry {
             let url = format!("{session}{mark}{}", auth::form(&[("digest", &format!("sha256:{}", blob.digest))]));
             let mut headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(blob.size))]);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            if place(&url)? == place(&to.base())? {
+            if place(&url)? == place(&self.http.base(to))? {
                 headers.extend(self.token(to, mount).map(|value| (AUTHORIZATION, value)));
             }
             let mut reader = open()?;
@@ -212,7 +223,7 @@ impl Registry {
     /// Whether a repository has a blob.
     fn has_blob(&self, at: &Reference, blob: &Descriptor) -> Result<bool, Trouble> {
         let what = blob_name(at, &blob.digest);
-        match self.get(at, &what, &Method::HEAD, &blob_url(at, &blob.digest), &HeaderMap::new()) {
+        match self.get(at, &what, &Method::HEAD, &self.blob_url(at, &blob.digest), &HeaderMap::new()) {
             Ok(_) => Ok(true),
             Err(trouble) if trouble.kind == TroubleKind::Missing => Ok(false),
             Err(trouble) => Err(trouble),
@@ -221,7 +232,7 @@ impl Registry {
 
     /// Begins an upload: where to; none if the blob was mounted instead.
     fn upload(&self, to: &Reference, blob: &Descriptor, mount: Option<&str>) -> Result<Option<String>, Trouble> {
-        let mut url = format!("{}/v2/{}/blobs/uploads/", to.base(), to.repository());
+        let mut url = format!("{}/v2/{}/blobs/uploads/", self.http.base(to), to.repository());
         if let Some(from) = mount {
             let digest = format!("sha256:{}", blob.digest);
             url = format!("{url}?{}", auth::form(&[("mount", &digest), ("from", from)]));
@@ -238,7 +249,7 @@ impl Registry {
     /// Puts a manifest under a tag or its digest. All that it refers to must be there.
     pub(crate) fn put_manifest(&self, to: &Reference, manifest: &Fetched) -> Result<Answer, Trouble> {
         let what = format!("the image {to}");
-        let url = format!("{}/v2/{}/manifests/{}", to.base(), to.repository(), to.asked());
+        let url = format!("{}/v2/{}/manifests/{}", self.http.base(to), to.repository(), to.asked());
         let unfit = |_| Trouble::new(TroubleKind::Wrong, format!("{what} has a media type that cannot be sent"));
         let media_type = HeaderValue::from_str(&manifest.media_type).map_err(unfit)?;
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type)]);
@@ -271,6 +282,10 @@ impl Registry {
         self.http.send(method, url, headers, body)
     }
 
+    fn blob_url(&self, of: &Reference, digest: &Sha256Hex) -> String {
+        format!("{}/v2/{}/blobs/sha256:{digest}", self.http.base(of), of.repository())
+    }
+
     fn token(&self, to: &Reference, mount: Option<&str>) -> Option<HeaderValue> {
         self.tokens().get(&token_key(to, mount)).cloned()
     }
@@ -292,10 +307,6 @@ fn scope(repository: &str, right: Right) -> String {
 
 fn blob_name(of: &Reference, digest: &Sha256Hex) -> String {
     format!("the blob sha256:{} of {}", digest.short(), of.name())
-}
-
-fn blob_url(of: &Reference, digest: &Sha256Hex) -> String {
-    format!("{}/v2/{}/blobs/sha256:{digest}", of.base(), of.repository())
 }
 
 /// A manifest out of an answer, with everything compared that can be.

@@ -73,6 +73,8 @@ pub struct Image {
     pub command: Vec<String>,
     /// `WORKDIR`.
     pub folder: String,
+    /// Where programs are looked up: `PATH`.
+    pub path: Vec<String>,
     /// `USER`.
     pub user: String,
     /// `EXPOSE`, such as `8080/tcp`.
@@ -161,6 +163,14 @@ pub struct Binary {
     pub architecture: String,
     /// The loader that it needs; none: it is linked statically.
     pub loader: Option<String>,
+}
+
+impl Binary {
+    /// Whether the processors of a platform run it.
+    pub fn runs_on(&self, platform: &Platform) -> bool {
+        let (own, there) = (self.architecture.as_str(), platform.architecture.as_str());
+        own == there || (own == "386" && there == "amd64")
+    }
 }
 
 /// Something secret in the open.

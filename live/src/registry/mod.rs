@@ -26,21 +26,39 @@ pub struct Registry {
     address: String,
     login: Option<String>,
     keeper: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+}
+
+/// Whom a registry lets in, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Open,
+    Closed,
+    Tls,
 }
 
 impl Registry {
+    /// Starts one that speaks TLS alone, with a certificate of its own for 127.0.0.1.
+    pub fn with_tls() -> Option<Self> {
+        Self::start(Kind::Tls)
+    }
+
+    /// Its certificate, in PEM.
+    pub fn certificate(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("cert.pem")).unwrap_or_default()
+    }
+
     /// Starts one that everybody may use; none, with a word about it, where `docker-registry` is not installed.
     pub fn open() -> Option<Self> {
-        Self::start(false)
+        Self::start(Kind::Open)
     }
 
     /// Starts one for [`USER`] alone.
     pub fn closed() -> Option<Self> {
-        Self::start(true)
+        Self::start(Kind::Closed)
     }
 
-    fn start(closed: bool) -> Option<Self> {
+    fn start(kind: Kind) -> Option<Self> {
         let path = std::env::var("PATH").unwrap_or_default();
         if !path.split(':').any(|folder| Path::new(folder).join("docker-registry").is_file()) {
             assert_ne!(std::env::var("DEPLOYCTL_LIVE").as_deref(), Ok("all"), "docker-registry is not installed");
@@ -48,14 +66,14 @@ impl Registry {
             return None;
         }
         for _ in 0..5 {
-            if let Some(registry) = Self::try_start(closed) {
+            if let Some(registry) = Self::try_start(kind) {
                 return Some(registry);
             }
         }
         panic!("docker-registry does not start");
     }
 
-    fn try_start(closed: bool) -> Option<Self> {
+    fn try_start(kind: Kind) -> Option<Self> {
         let folder = tempfile::tempdir().ok()?;
         let port = std::net::TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
         let address = format!("127.0.0.1:{port}");
@@ -64,9 +82,13 @@ impl Registry {
             "version": 0.1, "log": { "level": "error" }, "http": { "addr": address },
             "storage": { "filesystem": { "rootdirectory": at("data") }, "delete": { "enabled": true } },
         });
-        if closed {
+        if kind == Kind::Closed {
             std::fs::write(at("htpasswd"), HTPASSWD).ok()?;
             config["auth"] = json!({ "htpasswd": { "realm": "test", "path": at("htpasswd") } });
+        }
+        if kind == Kind::Tls {
+            certify(folder.path());
+            config["http"]["tls"] = json!({ "certificate": at("cert.pem"), "key": at("key.pem") });
         }
         // JSON is YAML.
         std::fs::write(at("config.yml"), config.to_string()).ok()?;
@@ -74,11 +96,13 @@ impl Registry {
         let mut keeper = Command::new("sh");
         keeper.args(["-c", script]).current_dir(folder.path());
         let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let login = closed.then(|| call::basic(USER, PASSWORD));
-        let registry = Self { address, login, keeper, _folder: folder };
+        let login = (kind == Kind::Closed).then(|| call::basic(USER, PASSWORD));
+        let registry = Self { address, login, keeper, folder };
         let end = Instant::now() + START_MAX;
         while Instant::now() < end {
-            if registry.call("GET", "/v2/", &[], b"").is_some_and(|answer| answer.status == 200) {
+            let answers = || registry.call("GET", "/v2/", &[], b"").is_some_and(|answer| answer.status == 200);
+            let listens = || std::net::TcpStream::connect(&registry.address).is_ok();
+            if if kind == Kind::Tls { listens() } else { answers() } {
                 return Some(registry);
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -140,6 +164,16 @@ impl Registry {
         let answer = self.call("GET", &path, &[("accept", accept)], b"").expect("an answer");
         (answer.status, answer.body)
     }
+}
+
+/// Makes a key and a certificate for 127.0.0.1.
+fn certify(folder: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
+    openssl.args(["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=registry"]);
+    openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]);
+    let made = openssl.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(made.is_ok_and(|status| status.success()), "openssl makes no certificate");
 }
 
 impl Drop for Registry {

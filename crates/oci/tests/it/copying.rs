@@ -1,6 +1,6 @@
 //! Copying and promoting, on real registries.
 
-use crate::world::{client, index, name, small};
+use crate::world::{client, index, name, small, trusting};
 use deployctl_live::registry::{Image, Registry as Server};
 use deployctl_oci::{CopyOptions, TroubleKind};
 use serde_json::json;
@@ -59,6 +59,30 @@ fn a_name_that_means_something_else_is_not_moved_unasked() {
     assert_eq!(server.raw_manifest("shop", "v1"), server.raw_manifest("shop", &two));
     let other = client.copy(&name(&server, "shop:v2"), &name(&server, &format!("prod@{one}")), ALL).unwrap_err();
     assert!(other.message.ends_with(&format!("is {two}, not {one}")), "{other}");
+}
+
+#[test]
+fn a_registry_with_a_certificate_of_its_own_is_asked_by_tls() {
+    let (Some(from), Some(to)) = (Server::open(), Server::with_tls()) else { return };
+    let digest = from.image("shop", "v1", &small("linux/amd64", "one"));
+    let folder = tempfile::tempdir().unwrap();
+    let put = |text: &str| {
+        let own = folder.path().join(to.address());
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::write(own.join("ca.crt"), text).unwrap();
+    };
+    let copy = || trusting(folder.path()).copy(&name(&from, "shop:v1"), &name(&to, "shop:v1"), ALL);
+    // Without a certificate it is asked as anybody on this machine, and does not speak so.
+    assert!(copy().is_err());
+    put(&Server::with_tls().unwrap().certificate());
+    let stranger = copy().unwrap_err();
+    assert_eq!(stranger.kind, TroubleKind::Unreachable, "{stranger}");
+    assert!(stranger.message.contains("certificate"), "{stranger}");
+    put("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n");
+    let unreadable = copy().unwrap_err();
+    assert!(unreadable.message.starts_with(&format!("the certificates of {} in ", to.address())), "{unreadable}");
+    put(&to.certificate());
+    assert_eq!(format!("sha256:{}", copy().unwrap().digest), digest);
 }
 
 #[test]

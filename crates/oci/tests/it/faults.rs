@@ -31,7 +31,7 @@ fn client() -> (Registry, Waits) {
         wait: Arc::new(move |pause| note.lock().unwrap().push(pause.as_millis())),
         ..Patience::default()
     };
-    (Registry::new(RegistryOptions { credentials: Arc::new(Trusting), patience }), waits)
+    (Registry::new(RegistryOptions { credentials: Arc::new(Trusting), patience, certificates: None }), waits)
 }
 
 fn shop(server: &Faulty) -> Reference {

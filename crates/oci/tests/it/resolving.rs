@@ -55,7 +55,11 @@ fn what_docker_login_leaves_is_used() {
     let path = folder.path().join("config.json");
     let client = || {
         let credentials = std::sync::Arc::new(deployctl_oci::DockerConfig::at(path.clone()));
-        deployctl_oci::Registry::new(deployctl_oci::RegistryOptions { credentials, patience: Default::default() })
+        deployctl_oci::Registry::new(deployctl_oci::RegistryOptions {
+            credentials,
+            patience: Default::default(),
+            certificates: None,
+        })
     };
     // `tester:h8sh-pass`, and one that is wrong.
     for (auth, fits) in [("dGVzdGVyOmg4c2gtcGFzcw==", true), ("dGVzdGVyOndyb25n", false)] {

@@ -31,7 +31,14 @@ pub(crate) fn client(known: &[&Server]) -> (Registry, Waits) {
         ..Patience::default()
     };
     let known = Known(known.iter().map(|server| server.address().to_owned()).collect());
-    (Registry::new(RegistryOptions { credentials: Arc::new(known), patience }), waits)
+    (Registry::new(RegistryOptions { credentials: Arc::new(known), patience, certificates: None }), waits)
+}
+
+/// A client that knows the certificates in this folder.
+pub(crate) fn trusting(certificates: &std::path::Path) -> Registry {
+    let patience = Patience { attempts_max: 1, ..Patience::default() };
+    let certificates = Some(certificates.to_path_buf());
+    Registry::new(RegistryOptions { credentials: Arc::new(Known(Vec::new())), patience, certificates })
 }
 
 pub(crate) fn name(server: &Server, rest: &str) -> Reference {

@@ -8,6 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Where engines look programs up for an image that does not say.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Describes what a reference means in its registry: its image for `platform`, all layers read once, in pieces.
 pub fn in_registry(
     registry: &Registry,
@@ -89,6 +92,7 @@ pub(super) fn empty(place: Place) -> Image {
         entrypoint: Vec::new(),
         command: Vec::new(),
         folder: "/".into(),
+        path: PATH.split(':').map(str::to_owned).collect(),
         user: String::new(),
         ports: Vec::new(),
         health: Health::Unsaid,
@@ -151,6 +155,8 @@ pub(super) fn describe(config: &[u8], mut content: Content, place: Place) -> Ima
             content.secrets.push(secret);
         }
     }
+    let path = raw.env.iter().flatten().find_map(|variable| variable.strip_prefix("PATH="));
+    let path = path.filter(|path| !path.is_empty()).unwrap_or(PATH).split(':').map(str::to_owned).collect();
     let known = !platform.os.is_empty() && !platform.architecture.is_empty();
     Image {
         platform: known.then(|| platform.clone()),
@@ -158,6 +164,7 @@ pub(super) fn describe(config: &[u8], mut content: Content, place: Place) -> Ima
         entrypoint: raw.entrypoint.unwrap_or_default(),
         command: raw.cmd.unwrap_or_default(),
         folder: raw.working_dir.filter(|folder| !folder.is_empty()).unwrap_or_else(|| "/".into()),
+        path,
         user: raw.user.unwrap_or_default(),
         ports: raw.exposed_ports.unwrap_or_default().into_keys().collect(),
         health,

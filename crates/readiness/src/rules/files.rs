@@ -62,7 +62,7 @@ pub(super) fn program(entry: &Entry, here: &Platform, found: &mut Found) {
 
 fn is_for(entry: &Entry, here: &Platform) -> Option<bool> {
     match &entry.start {
-        Start::Binary(binary) => Some(binary.architecture == here.architecture),
+        Start::Binary(binary) => Some(binary.runs_on(here)),
         Start::Script(_) | Start::Unknown => None,
     }
 }

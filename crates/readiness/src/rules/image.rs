@@ -66,7 +66,7 @@ fn command(image: &Image, platform: &Platform, found: &mut Found) {
     if image.content.scan.stopped.is_some() {
         return;
     }
-    match locate(&image.content, first, &image.folder) {
+    match locate(image, first, &image.folder) {
         Located::Found(entry) => program(image, platform, entry, found),
         Located::NotExecutable(path) => {
             let message = format!("/{path} is there, but may not be executed");
@@ -77,10 +77,10 @@ fn command(image: &Image, platform: &Platform, found: &mut Found) {
 }
 
 fn program(image: &Image, platform: &Platform, entry: &Entry, found: &mut Found) {
-    let missing = |loader: &str| matches!(locate(&image.content, loader, "/"), Located::Nowhere);
+    let missing = |loader: &str| matches!(locate(image, loader, "/"), Located::Nowhere);
     match &entry.start {
         Start::Binary(binary) => {
-            if binary.architecture != platform.architecture {
+            if !binary.runs_on(platform) {
                 let message = format!("/{} is for {}, the image for {platform}", entry.path, binary.architecture);
                 found.blocks_at(Code::ProgramPlatform, CONTAINERS, &entry.path, message);
             }
@@ -104,12 +104,12 @@ enum Located<'a> {
 }
 
 /// The program that `name` means in an image: a path, or a name that is looked up where programs are.
-fn locate<'a>(content: &'a Content, name: &str, folder: &str) -> Located<'a> {
-    const FOLDERS: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+fn locate<'a>(image: &'a Image, name: &str, folder: &str) -> Located<'a> {
+    let content = &image.content;
     let places: Vec<String> = match name {
         path if path.starts_with('/') => vec![path.to_owned()],
         path if path.contains('/') => vec![format!("{folder}/{path}")],
-        name => FOLDERS.iter().map(|place| format!("{place}/{name}")).collect(),
+        name => image.path.iter().map(|place| format!("{place}/{name}")).collect(),
     };
     let mut not_executable = None;
     for place in places {

@@ -87,6 +87,11 @@ fn programs_are_found_as_the_kernel_finds_them() {
         config["config"]["WorkingDir"] = folder.into();
         assert_eq!(docker(&config, &layers), Vec::<String>::new(), "{entrypoint}");
     }
+    let path = json!(["PATH=/bin:/opt/app"]);
+    let mut config = with("Entrypoint", json!(["run"]));
+    assert_eq!(docker(&config, &layers), ["!program-missing: `run` is not in the image"]);
+    config["config"]["Env"] = path;
+    assert_eq!(docker(&config, &layers), Vec::<String>::new(), "PATH is the image's own");
     let circle = docker(&with("Entrypoint", json!(["/circle"])), &layers);
     assert_eq!(circle, ["!program-missing: `/circle` is not in the image"]);
 }
