@@ -17,6 +17,9 @@ const OLDEST: (usize, usize) = (1, 41);
 /// Longer than any call; the calls have limits of their own.
 const NO_LIMIT: u64 = 24 * 3600;
 
+/// In a message of the engine, whose other words differ each time.
+const FULL: &str = "no space left on device";
+
 /// The engine behind a socket.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -53,6 +56,8 @@ impl Trouble {
     pub(crate) fn fault(self, what: &str) -> Fault {
         match self {
             Self::Away(fault) => fault,
+            Self::Said { message, .. } if message.contains(FULL) => Fault::platform(format!("{what}: {FULL}"))
+                .hint("free some space where the Docker Engine keeps its data: `docker system df` shows what takes it"),
             Self::Said { status: 400, message } => Fault::refused(FaultKind::Spec, format!("{what}: {message}")),
             Self::Said { status: 403, message } => Fault::refused(FaultKind::Denied, format!("{what}: {message}")),
             Self::Said { message, .. } => Fault::platform(format!("{what}: {message}")),

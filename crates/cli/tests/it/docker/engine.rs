@@ -72,20 +72,33 @@ impl Engine {
         // The engine first, so that it ends its containers.
         let script = "cat >/dev/null; cd /; for name in pid containerd.pid; do pid=$(cat \"$0/$name\"); kill $pid; i=0; \
                       while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; \
-                      umount \"$0/data/containers\"; rm -rf \"$0\"; ip link del \"$1\"";
+                      umount \"$0/data/containers\"; while umount \"$0/data\"; do :; done; rm -rf \"$0\"; ip link del \"$1\"";
         let bridge = Bridge::make().expect("a network");
         let mut watchman = Command::new("setsid");
         watchman.args(["sh", "-c", script]).arg(&folder).arg(bridge.name());
         let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let engine = Self { folder, bridge, _watchman: watchman.expect("sh"), process: Mutex::default() };
-        // What the engine writes of containers has a small disk of its own.
-        let small = engine.containers_folder();
-        std::fs::create_dir_all(&small).expect("a folder");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(small).status();
-        assert!(mount.is_ok_and(|status| status.success()), "a file system in memory");
+        engine.mounts();
         engine.containerd();
         engine.up();
         engine
+    }
+
+    /// What the engine writes of containers has a small disk of its own. Its folder is a shared mount already, or it would
+    /// make one of its own over that.
+    fn mounts(&self) {
+        let small = self.containers_folder();
+        std::fs::create_dir_all(&small).expect("a folder");
+        let (data, small) = (small.parent().expect("a folder").display(), small.display());
+        let all = [
+            format!("--bind {data} {data}"),
+            format!("--make-shared {data}"),
+            format!("-t tmpfs -o size=64m tmpfs {small}"),
+        ];
+        for args in all {
+            let done = Command::new("mount").args(args.split(' ')).status();
+            assert!(done.is_ok_and(|status| status.success()), "mount {args}");
+        }
     }
 
     pub(crate) fn socket(&self) -> String {

@@ -205,8 +205,9 @@ fn a_full_disk_is_waited_for() {
         std::fs::remove_file(&filler).expect("the file");
         panic!("{} is on no small file system of its own", engine.containers_folder().display());
     }
+    drop(file);
     let deploy = world.spawn("deploy --env dev --all --version v2");
-    waits_for(&world, "no space left on device");
+    waits_for(&world, "cannot be made: no space left on device");
     assert_eq!(world.served("full"), "v1");
     std::fs::remove_file(&filler).expect("the file");
     finish(deploy).code(0);
