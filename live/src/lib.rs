@@ -25,6 +25,7 @@ pub mod lost;
 mod machine;
 mod on;
 mod outcome;
+pub mod registry;
 mod report;
 pub mod stage;
 mod tally;

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod artifact;
+
+pub(crate) use artifact::{Artifact, Check, Copy, Key, OnPlatform, Promoted, Reference, TargetName};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deployctl_core::id::{AppName, EnvName, RegionName, Version};
 use std::path::PathBuf;
@@ -40,13 +44,25 @@ pub(crate) struct Common {
     pub(crate) state: Option<PathBuf>,
     /// How results are printed. JSON is a promise, human text is not.
     #[arg(long, global = true, value_enum, default_value_t, env = "DEPLOYCTL_OUTPUT")]
-    pub(crate) output: Output,
+    pub(crate) output: Format,
 }
 
+/// What `--output` can say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
+pub(crate) enum Format {
     /// For people.
     #[default]
+    Human,
+    /// For scripts.
+    Json,
+    /// For code scanning: SARIF 2.1.0, of `artifact check` alone.
+    Sarif,
+}
+
+/// For whom results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// For people.
     Human,
     /// For scripts.
     Json,
@@ -107,6 +123,11 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Who did what, from the journal.
     Audit(Audit),
+    /// Images and other artifacts: what a name means, copying, promoting, signatures, whether a target can run it.
+    Artifact {
+        #[command(subcommand)]
+        what: Artifact,
+    },
     /// The engine from boot on.
     Service {
         #[command(subcommand)]

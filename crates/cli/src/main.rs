@@ -12,8 +12,10 @@ mod fail;
 mod follow;
 mod output;
 mod project;
+mod registry;
 mod role;
 mod secrets;
+mod signed;
 mod state;
 mod wake;
 

@@ -4,6 +4,7 @@ use crate::args::Where;
 use crate::compose::{self, Values};
 use crate::fail::Failure;
 use crate::secrets::Reader;
+use crate::signed;
 use deployctl_core::ask::{By, Deploy, DeployLeg};
 use deployctl_core::config::ArtifactSource;
 use deployctl_core::id::{AppName, EnvName, ProjectName, RegionName, Scope, Version};
@@ -112,7 +113,7 @@ impl Wanted {
                 scope: scope(&self.spec.project, &app.environment, &app.region, &app.app),
                 version: app.version.clone(),
                 config: app.config.clone(),
-                artifact: app.artifact.clone(),
+                artifact: signed::source(app)?,
                 sha256: app.artifact_sha256.clone(),
                 known_first: app.known_first,
                 built_here: built_here && app.build.is_some(),

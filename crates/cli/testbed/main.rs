@@ -5,7 +5,8 @@
 //!
 //! `print` lines are printed at the start; `exit` ends it with this code then; `exit_after_ms` later; `health` is one of
 //! `ok`, `500`, `hang`, `slow:MS`, `flaky:N` (N times 500, then 200) and `until:FILE` (500 once that is there); `work` is
-//! the status of `GET /work`; `GET /wait` makes a file `asked` in the folder `wait` and answers once `answer` is there.
+//! the status of `GET /work`; with `term=ends` it ends on SIGTERM also where it is the first process; `GET /wait` makes a
+//! file `asked` in the folder `wait` and answers once `answer` is there.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,6 +38,9 @@ fn main() {
         exit(1)
     });
     println!("listening on {port}");
+    if value(&conf, "term") == Some("ends") {
+        std::thread::spawn(end_on_term);
+    }
     if let Some(ms) = value(&conf, "exit_after_ms").and_then(|ms| ms.parse().ok()) {
         std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(ms));
@@ -48,6 +52,17 @@ fn main() {
         let conf = conf.clone();
         std::thread::spawn(move || answer(stream, &conf));
     }
+}
+
+/// The kernel asks the first process of a container to end only if it listens.
+fn end_on_term() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a signal");
+        term.recv().await;
+    });
+    println!("asked to end");
+    exit(0)
 }
 
 /// Notes that it ran in a file of the folder `/data`, and ends, after as long as `job_ms` says, as `job` says.

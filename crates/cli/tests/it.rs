@@ -1,6 +1,7 @@
 //! The binary as a person or a pipeline sees it: commands in, exit codes, messages, JSON, processes and answers out.
 
 mod it {
+    mod artifact;
     mod checks;
     mod compose;
     mod contract;

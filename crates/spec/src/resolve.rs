@@ -44,6 +44,8 @@ pub struct ResolvedApp {
     pub known_first: bool,
     /// What the artifact's bytes must be.
     pub artifact_sha256: Option<Sha256Hex>,
+    /// With which key the image must be signed: an absolute path, or the key in PEM.
+    pub verify: Option<String>,
     /// What makes the artifact.
     pub build: Option<Build>,
     /// The secrets that it needs, each once.
@@ -155,6 +157,7 @@ fn one<'a>(question: &Question<'a>, settings: &Settings, findings: &mut Findings
     let depends_on = depends_on(question, settings, findings);
     let mut cx = context(question, settings, &version, at, findings);
     let kind = process::kind(settings, &mut cx)?;
+    let verify = if kind == Kind::Docker { docker::verify(settings, &mut cx) } else { None };
     let (artifact, artifact_sha256, build, config) = match kind {
         Kind::Process => {
             let (artifact, sha256) = artifact::artifact(settings, &mut cx);
@@ -181,6 +184,7 @@ fn one<'a>(question: &Question<'a>, settings: &Settings, findings: &mut Findings
         artifact,
         known_first: false,
         artifact_sha256,
+        verify,
         build,
         secrets: cx.secrets.into_iter().collect(),
         approvals: environment.approvals,

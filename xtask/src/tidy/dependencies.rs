@@ -11,6 +11,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-spec", &["core", "compose"]),
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
+    ("deployctl-oci", &["core"]),
+    ("deployctl-readiness", &["oci"]),
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),
     ("deployctl-engine", &["core", "sys"]),
@@ -44,9 +46,9 @@ const PARENTS: &[(&str, &[&str])] = &[
     ("rustls", &["deployctl-proxy", "deployctl-live"]),
     ("schemars", &["deployctl-spec"]),
     ("serde-saphyr", &["deployctl-spec"]),
-    ("tar", &["deployctl-node"]),
-    ("ureq", &["deployctl-node"]),
-    ("zip", &["deployctl-node"]),
+    ("tar", &["deployctl-node", "deployctl-readiness"]),
+    ("ureq", &["deployctl-node", "deployctl-oci"]),
+    ("zip", &["deployctl-node", "deployctl-readiness"]),
 ];
 
 /// A package uses only what lies below it.

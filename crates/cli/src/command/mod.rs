@@ -1,5 +1,6 @@
 //! The client's commands, a file per group.
 
+mod artifact;
 mod audit;
 mod change;
 mod deploy;
@@ -12,7 +13,7 @@ mod setup;
 mod show;
 mod usage;
 
-use crate::args::{Cli, Command, Common, Output};
+use crate::args::{Artifact, Cli, Command, Common, Format, Output};
 use crate::fail::Failure;
 use crate::{output, state, wake};
 use clap::Parser;
@@ -46,7 +47,15 @@ pub(crate) enum Stage {
 
 impl Context {
     pub(crate) fn output(&self) -> Output {
-        self.common.output
+        match self.common.output {
+            Format::Human => Output::Human,
+            Format::Json | Format::Sarif => Output::Json,
+        }
+    }
+
+    /// Whether `--output sarif` was given.
+    pub(crate) fn sarif(&self) -> bool {
+        self.common.output == Format::Sarif
     }
 
     /// `--project`, if it was given.
@@ -144,6 +153,10 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
     if context.output() == Output::Json && command.as_ref().is_some_and(Command::json_log) {
         return Err(Failure::usage("bad-usage", "--json-log and --output json exclude each other"));
     }
+    let checks = matches!(&command, Some(Command::Artifact { what: Artifact::Check(_) }));
+    if context.sarif() && !checks {
+        return Err(Failure::usage("bad-usage", "--output sarif is for `artifact check` alone"));
+    }
     match command {
         None => look::overview(context).await,
         Some(Command::Init(args)) => setup::init(context, &args),
@@ -169,6 +182,7 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
         Some(Command::Maintenance(args)) => change::maintenance(context, &args).await,
         Some(Command::Logs(args)) => look::logs(context, &args).await,
         Some(Command::Audit(args)) => audit::audit(context, &args).await,
+        Some(Command::Artifact { what }) => artifact::artifact(context, what).await,
         Some(Command::Service { what }) => service::service(context, &what),
         Some(Command::Approve(_) | Command::Reject(_)) => Err(Refused::new(
             RefusedKind::Denied,

@@ -5,7 +5,7 @@ use crate::args::{Promote, Where};
 use crate::compose::Values;
 use crate::fail::Failure;
 use crate::project::Wanted;
-use crate::{asking, follow, project};
+use crate::{asking, follow, project, signed};
 use deployctl_api::{Found, Query, paths};
 use deployctl_core::ask::{Deploy, Refused, RefusedKind};
 use deployctl_core::id::AppName;
@@ -41,7 +41,7 @@ pub(crate) async fn promote(context: &Context, args: &Promote) -> Result<(), Fai
         let mut ask = wanted.ask(asking::by(args.waiting.reason.as_deref()), None, false)?;
         for leg in &mut ask.legs {
             // The artifact is taken from what is kept, whatever lies where it once came from.
-            leg.artifact = None;
+            leg.artifact = leg.artifact.take().and_then(|source| signed::again(source, &leg.config, &found.release));
             leg.built_here = found.release.artifact.is_none() && found.release.built_here;
         }
         match &mut all {

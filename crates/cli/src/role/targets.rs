@@ -3,6 +3,7 @@
 //! The Docker Engine is asked only about scopes that ever had a container: it may be down, or not be there at all.
 
 use super::compose::NodeArtifacts;
+use super::signed;
 use async_trait::async_trait;
 use deployctl_core::config::{AppConfig, Artifact, ArtifactFormat, ArtifactSource, Smoke, TargetConfig};
 use deployctl_core::fault::Fault;
@@ -157,9 +158,13 @@ impl Jobs for Targets {
 #[async_trait]
 impl Artifacts for Targets {
     async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
-        match source {
-            ArtifactSource::Image(_) => self.docker.ingest(source, expected).await,
-            ArtifactSource::Path(_) | ArtifactSource::Url(_) => self.artifacts.ingest(source, expected).await,
+        match &*signed::checked(source).await? {
+            source @ (ArtifactSource::Image(_) | ArtifactSource::SignedImage { .. }) => {
+                self.docker.ingest(source, expected).await
+            }
+            source @ (ArtifactSource::Path(_) | ArtifactSource::Url(_)) => {
+                self.artifacts.ingest(source, expected).await
+            }
         }
     }
 

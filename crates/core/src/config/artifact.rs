@@ -14,6 +14,13 @@ pub enum ArtifactSource {
     Url(String),
     /// A container image, by reference with tag or digest.
     Image(String),
+    /// The same, in a registry, and only if it is signed there with a key.
+    SignedImage {
+        /// The reference.
+        image: String,
+        /// The public key, in PEM.
+        key: String,
+    },
 }
 
 /// What a release runs: the folder that an artifact unpacks to.

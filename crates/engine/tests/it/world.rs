@@ -52,7 +52,9 @@ impl Artifacts for Paths {
             ArtifactSource::Path(path) if path.starts_with("gone/") => return not("there is no such file", false),
             ArtifactSource::Path(path) if path.starts_with("wrong/") => return not("it has another sha256", true),
             ArtifactSource::Path(path) => path,
-            ArtifactSource::Url(_) | ArtifactSource::Image(_) => return not("no network here", false),
+            ArtifactSource::Url(_) | ArtifactSource::Image(_) | ArtifactSource::SignedImage { .. } => {
+                return not("no network here", false);
+            }
         };
         Ok(Artifact { sha256: Sha256Hex::of(path.as_bytes()), format: ArtifactFormat::File })
     }

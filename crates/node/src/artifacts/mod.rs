@@ -269,6 +269,7 @@ fn touch(path: &Path) {
 fn shown(source: &ArtifactSource) -> String {
     match source {
         ArtifactSource::Path(path) | ArtifactSource::Image(path) => path.clone(),
+        ArtifactSource::SignedImage { image, .. } => image.clone(),
         ArtifactSource::Url(url) => source::without_password(url),
     }
 }

@@ -68,6 +68,10 @@ pub(crate) struct Settings {
     /// `target: compose`: what the file cannot say of its services.
     #[schemars(extend("examples" = [{"web": {"strategy": "blue-green"}}]))]
     pub(crate) services: Option<Entries<Service>>,
+    /// `target: docker` and `compose`: whose signature the image must have: a version is taken in only if its image is signed so in its
+    /// registry.
+    #[schemars(extend("examples" = [{"key": "cosign.pub"}]))]
+    pub(crate) verify: Option<Verify>,
     /// Values for templates, before those of the environment and the project.
     #[schemars(extend("examples" = [{"workers": 4}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,
@@ -194,6 +198,15 @@ pub(crate) struct Capabilities {
     /// Taken away; `ALL` takes all.
     #[schemars(extend("default" = [], "examples" = [["ALL"]]))]
     pub(crate) drop: Option<Vec<At<Text>>>,
+}
+
+/// Whose signature an image must have.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verify {
+    /// The public key, as `cosign generate-key-pair` writes it: a file, relative to the project, or the key itself in PEM.
+    #[schemars(extend("examples" = ["cosign.pub"]))]
+    pub(crate) key: At<Text>,
 }
 
 /// Limits of one instance.

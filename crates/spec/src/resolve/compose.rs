@@ -233,6 +233,7 @@ impl<'a> Project<'_, 'a> {
             };
             cx.secrets.extend(docker.compose.iter().flat_map(|compose| kept(compose)));
         }
+        let verify = if service.changes { self.verify(service, &mut cx) } else { None };
         let environment = self.question.environment;
         let route_at = said.route.as_ref().map_or(at, |route| route.at);
         let app = ResolvedApp {
@@ -245,12 +246,28 @@ impl<'a> Project<'_, 'a> {
             artifact: Some(ArtifactSource::Image(service.image.reference.clone())),
             known_first,
             artifact_sha256: None,
+            verify,
             build: service.build.as_ref().map(|build| image_build(build, &service.image.reference, cx.dir)),
             secrets: cx.secrets.into_iter().collect(),
             approvals: environment.approvals,
             after: environment.after.clone(),
         };
         Some(Answer { app, depends_on, addresses: cx.templates.addresses, route_at })
+    }
+
+    /// Whose signature the images must have that the version names.
+    fn verify(&self, service: &Service, cx: &mut Context<'_, '_>) -> Option<String> {
+        let said = self.settings.verify.as_ref()?;
+        if service.build.is_some() {
+            let message = format!("nobody signs an image that is built here, as that of `{}` is", service.name);
+            cx.findings.error_help(
+                said.key.at,
+                Code::Contradiction,
+                message,
+                "take `verify` out, or push and sign the image",
+            );
+        }
+        super::docker::verify(self.settings, cx)
     }
 
     fn depends_on(&self, service: &Service, at: Place) -> Vec<(AppName, Place)> {

@@ -39,6 +39,17 @@ pub(super) fn target(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<(D
     Some((config, ArtifactSource::Image(reference)))
 }
 
+/// With which key the image must be signed: a path, or the key in PEM.
+pub(super) fn verify(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<String> {
+    let key = &settings.verify.as_ref()?.key;
+    if settings.build.is_some() {
+        let help = "push and sign it first, and take `build` out where it must be signed";
+        cx.findings.error_help(key.at, Code::Contradiction, "nobody signs an image that is built here", help);
+    }
+    let text = cx.plain(key);
+    Some(if text.contains("-----BEGIN") { text } else { cx.path(key) })
+}
+
 /// What makes the image.
 pub(super) fn build(settings: &Settings, image: &ArtifactSource, cx: &mut Context<'_, '_>) -> Option<Build> {
     let build = settings.build.as_ref()?;

@@ -84,6 +84,7 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
         (secrets, "secrets"),
         (first(&settings.volumes), "volumes"),
         (first(&settings.networks), "networks"),
+        (settings.verify.as_ref().map(|verify| verify.key.at), "verify"),
         (settings.read_only.as_ref().map(|x| x.at), "read_only"),
         (first(&settings.tmpfs), "tmpfs"),
         (settings.capabilities.as_ref().map(|_| cx.at), "capabilities"),

@@ -45,6 +45,7 @@ pub(super) fn tables(schema: &Value) -> Vec<(String, Vec<(String, Value)>)> {
         "Restart",
         "Capabilities",
         "ImageBuild",
+        "Verify",
     ];
     let definitions = schema["$defs"].as_object().expect("definitions");
     let unlisted: Vec<&String> =
@@ -90,6 +91,7 @@ fn heading(name: &str) -> &str {
         "Restart" => "`restart`",
         "Capabilities" => "`capabilities`",
         "ImageBuild" => "`build`, as a map",
+        "Verify" => "`verify`",
         other => panic!("`{other}` has no heading"),
     }
 }

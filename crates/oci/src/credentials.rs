@@ -1,0 +1,158 @@
+//! Who we are to a registry: what `docker login` left, or nobody.
+
+use crate::trouble::{Trouble, TroubleKind};
+use docker_credential::{CredentialRetrievalError as Lacking, DockerCredential};
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// A helper that takes longer is not waited for.
+const HELPER_MAX: Duration = Duration::from_secs(30);
+const BYTES_MAX: u64 = 4 << 20;
+/// How `docker login` calls the registry of names without one.
+const USUAL_KEY: &str = "https://index.docker.io/v1/";
+
+/// Who we are to one registry.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody.
+    Anonymous,
+    /// A user with a password.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// The bearer of a token that is exchanged for others.
+    Identity(String),
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "Anonymous",
+            Self::Password { .. } => "Password(masked)",
+            Self::Identity(_) => "Identity(masked)",
+        })
+    }
+}
+
+/// Knows who we are.
+pub trait Credentials: Send + Sync {
+    /// Who we are to the registry `HOST` or `HOST:PORT`. Trouble if that cannot be said now, never because nobody logged in.
+    fn login(&self, registry: &str) -> Result<Login, Trouble>;
+}
+
+/// Docker's `config.json`: passwords in it, and helpers that it names.
+#[derive(Clone, Debug)]
+pub struct DockerConfig {
+    path: Option<PathBuf>,
+}
+
+impl DockerConfig {
+    /// Reads the file at `path` each time it is asked; a file that is not there knows nobody.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path: Some(path) }
+    }
+
+    /// Knows nobody.
+    pub fn none() -> Self {
+        Self { path: None }
+    }
+}
+
+impl Credentials for DockerConfig {
+    fn login(&self, registry: &str) -> Result<Login, Trouble> {
+        let Some(path) = &self.path else { return Ok(Login::Anonymous) };
+        let shown = path.display();
+        let mut text = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Login::Anonymous),
+            Err(error) => return Err(denied(format!("{shown} cannot be read: {error}"))),
+        }
+        let key = if registry == "docker.io" { USUAL_KEY } else { registry }.to_owned();
+        // A helper may hang for ever, and the library waits as long.
+        let (send, receive) = mpsc::channel();
+        std::thread::spawn(move || send.send(docker_credential::get_credential_from_reader(text.as_slice(), &key)));
+        match receive.recv_timeout(HELPER_MAX) {
+            Ok(Ok(DockerCredential::UsernamePassword(user, password))) => Ok(Login::Password { user, password }),
+            Ok(Ok(DockerCredential::IdentityToken(token))) => Ok(Login::Identity(token)),
+            Ok(Err(Lacking::NoCredentialConfigured | Lacking::ConfigNotFound)) => Ok(Login::Anonymous),
+            Ok(Err(Lacking::HelperFailure { stdout, stderr, .. })) if says_none(&stdout, &stderr) => {
+                Ok(Login::Anonymous)
+            }
+            Ok(Err(error)) => Err(denied(format!("{shown} has no usable credentials for {registry}: {}", why(&error)))),
+            Err(_) => {
+                let seconds = HELPER_MAX.as_secs();
+                Err(denied(format!(
+                    "the credential helper in {shown} did not answer for {registry} within {seconds} s"
+                )))
+            }
+        }
+    }
+}
+
+fn denied(message: String) -> Trouble {
+    Trouble::new(TroubleKind::Denied, message).hint("log in again with `docker login`, or correct the file")
+}
+
+/// How helpers say that nobody logged in.
+fn says_none(stdout: &str, stderr: &str) -> bool {
+    [stdout, stderr].iter().any(|text| text.contains("credentials not found"))
+}
+
+/// What a helper prints on standard output may be a secret.
+fn why(error: &Lacking) -> String {
+    match error {
+        Lacking::HelperFailure { helper, stderr, .. } => {
+            format!("{helper} failed: {}", stderr.lines().next().unwrap_or("without a word"))
+        }
+        Lacking::HelperCommunicationError => "its helper docker-credential-* cannot be run".into(),
+        Lacking::MalformedHelperResponse => "its helper's answer is not understood".into(),
+        Lacking::ConfigReadError => "it is no valid JSON".into(),
+        Lacking::CredentialDecodingError => "its `auth` is not `user:password` in base64".into(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(text: &str, registry: &str) -> Result<Login, Trouble> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        DockerConfig::at(path).login(registry)
+    }
+
+    #[test]
+    fn logins_are_found() {
+        let text = r#"{"auths": {
+            "127.0.0.1:5000": {"auth": "YTpiOmM="},
+            "https://index.docker.io/v1/": {"auth": "dTpw"},
+            "ghcr.example": {"identitytoken": "t"}}}"#;
+        let password = |user: &str, password: &str| Login::Password { user: user.into(), password: password.into() };
+        assert_eq!(login(text, "127.0.0.1:5000"), Ok(password("a", "b:c")));
+        assert_eq!(login(text, "docker.io"), Ok(password("u", "p")));
+        assert_eq!(login(text, "ghcr.example"), Ok(Login::Identity("t".into())));
+        assert_eq!(login(text, "127.0.0.1:5001"), Ok(Login::Anonymous));
+        assert_eq!(login("{}", "r.example"), Ok(Login::Anonymous));
+        assert_eq!(DockerConfig::at("/nothing/here".into()).login("r.example"), Ok(Login::Anonymous));
+        assert_eq!(format!("{:?}", login(text, "docker.io")), "Ok(Password(masked))");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let says = |text: &str| login(text, "r.example").unwrap_err().message;
+        assert!(says("{").ends_with("it is no valid JSON"), "{}", says("{"));
+        let bad = r#"{"auths": {"r.example": {"auth": "bm9jb2xvbg=="}}}"#;
+        assert!(says(bad).ends_with("in base64"), "{}", says(bad));
+        let gone = r#"{"credHelpers": {"r.example": "is-not-there"}}"#;
+        assert!(says(gone).ends_with("cannot be run"), "{}", says(gone));
+    }
+}
