@@ -115,7 +115,10 @@ pub(crate) fn main() -> ExitCode {
         let context = Context { common: cli.common, state, stage: RefCell::new(Stage::Before) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Failure::usage("internal", format!("no runtime: {e}")))?;
-        runtime.block_on(interruptible(&context, cli.command))
+        let done = runtime.block_on(interruptible(&context, cli.command));
+        // Who interrupts a copy does not wait for its end: nothing has a name yet that is not whole.
+        runtime.shutdown_background();
+        done
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

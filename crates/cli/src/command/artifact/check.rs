@@ -128,6 +128,14 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(state: &Path) -> Result<Self, Failure> {
+        for entry in std::fs::read_dir(state).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name.strip_prefix("check-").and_then(|pid| pid.parse::<u32>().ok());
+            // What an interrupted one left.
+            if pid.is_some_and(|pid| deployctl_sys::process::stat(pid).is_none()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
         let path = state.join(format!("check-{}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(|e| unwritable(&path, &e))?;
         Ok(Self(path))
