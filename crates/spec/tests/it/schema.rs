@@ -1,6 +1,8 @@
 //! The schema, the parser and the reference say the same.
 
 use super::{api, parse};
+use deployctl_core::config::AppConfig;
+use deployctl_spec::{ComposeAsk, Composed, Source};
 use serde_json::{Map, Value};
 
 /// Whether `value` is what `schema` says, as far as editors look; patterns aside.
@@ -126,10 +128,6 @@ fn with_and_without(owner: &str, key: &str, value: &Value) -> Option<(Value, Val
         if owner == "App" && CONTAINERS.contains(&key) {
             app = serde_json::json!({ "target": "docker", "image": "x:1" });
         }
-        if owner == "App" && key == "profiles" {
-            // What it comes to is in the Compose file.
-            return None;
-        }
         match owner {
             "App" => app.as_object_mut()?.append(&mut object),
             "ImageBuild" => app = serde_json::json!({ "target": "docker", "image": "x:1", "build": object }),
@@ -163,6 +161,37 @@ fn with_and_without(owner: &str, key: &str, value: &Value) -> Option<(Value, Val
     Some((settings(true)?, settings(false)?))
 }
 
+/// What a Compose project with `key` of `owner` asks of Compose, and what comes of its answer; none if the key is not said
+/// of one.
+fn of_compose(owner: &str, key: &str, value: Option<&Value>) -> Option<(Vec<ComposeAsk>, Vec<AppConfig>)> {
+    let mut said = Map::new();
+    said.extend(value.map(|value| (key.to_owned(), value.clone())));
+    let app = match (owner, key) {
+        ("App", "profiles") => {
+            said.insert("target".into(), "compose".into());
+            Value::Object(said)
+        }
+        ("Service", _) => {
+            let of_jobs = matches!(key, "timeout" | "repeatable" | "irreversible");
+            said.extend(of_jobs.then(|| ("job".to_owned(), true.into())));
+            serde_json::json!({ "target": "compose", "services": { "web": said } })
+        }
+        _ => return None,
+    };
+    let spec = parse(&around(&app).to_string()).unwrap_or_else(|errors| panic!("{errors}"));
+    let asks = spec.compose_asks().expect("it is whole");
+    let composed = asks.iter().map(|ask| Composed {
+        ask: ask.clone(),
+        source: Source { name: "compose.yaml".into(), text: String::new() },
+        document: serde_json::json!({ "name": "p", "services": { "web": { "image": "x:1" } } }),
+    });
+    let spec = spec.with_composed(composed.collect()).unwrap_or_else(|errors| panic!("{errors}"));
+    let environment = &spec.environments[0];
+    let (app, region) = (&spec.apps()[0], &environment.regions[0]);
+    let found = spec.resolve(&environment.name, app, region, Some(&"v1".parse().expect("a version")));
+    Some((asks, found.unwrap_or_else(|errors| panic!("{errors}")).into_iter().map(|app| app.config).collect()))
+}
+
 #[test]
 fn every_default_is_what_happens_without_the_key() {
     let schema = deployctl_spec::schema();
@@ -170,6 +199,10 @@ fn every_default_is_what_happens_without_the_key() {
     for (owner, properties) in super::docs::tables(&schema) {
         for (key, property) in properties {
             let Some(default) = property.get("default") else { continue };
+            if let Some(with) = of_compose(&owner, &key, Some(default)) {
+                assert_eq!(Some(with), of_compose(&owner, &key, None), "{owner}.{key}");
+                continue;
+            }
             let Some((with, without)) = with_and_without(&owner, &key, default) else {
                 assert_eq!((owner.as_str(), key.as_str()), ("Environment", "approvals"), "not looked at");
                 continue;
