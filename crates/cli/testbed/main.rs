@@ -9,7 +9,7 @@
 //! file `asked` in the folder `wait` and answers once `answer` is there.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::process::exit;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn answer(mut stream: TcpStream, conf: &str) -> std::io::Result<()> {
         ("/", "wait") => (wait(value(conf, "wait").unwrap_or("/nowhere")), String::new()),
         ("/", "work") => (value(conf, "work").and_then(|s| s.parse().ok()).unwrap_or(200), String::new()),
         ("/env/", name) => (200, env(name)),
-        ("/reach/", address) => (if TcpStream::connect(address).is_ok() { 200 } else { 502 }, String::new()),
+        ("/resolve/", name) => (if (name, 0).to_socket_addrs().is_ok() { 200 } else { 502 }, String::new()),
         ("/read/", name) => (200, std::fs::read_to_string(format!("/data/{name}")).unwrap_or_default()),
         ("/secret/", name) => (200, std::fs::read_to_string(format!("/run/secrets/{name}")).unwrap_or_default()),
         ("/slow/", ms) => {

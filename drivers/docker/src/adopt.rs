@@ -109,7 +109,9 @@ impl Inner {
         }
         // From now on the engine starts it again by itself, whatever Compose said.
         self.restart_policy(&container, RestartPolicyNameEnum::UNLESS_STOPPED).await?;
-        let adopted = Adopted { id: spec.id.clone(), container, fence, record: wanted.record.clone() };
+        let called = there.name.as_deref().map(|name| name.trim_start_matches('/').to_owned());
+        let record = Record { called, ..wanted.record.clone() };
+        let adopted = Adopted { id: spec.id.clone(), container, fence, record };
         layout::write(&self.layout.adopted(&spec.id), &adopted)?;
         crash::point("docker.adopted");
         Ok(Some(adopted))

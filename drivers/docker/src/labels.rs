@@ -44,6 +44,9 @@ pub(crate) struct Record {
     /// Whether the proxy takes over a published port for it, when it has traffic.
     #[serde(default)]
     pub(crate) fronted: bool,
+    /// What its container is called, if that was taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) called: Option<String>,
     /// How many instances its release has.
     #[serde(default)]
     pub(crate) of: u32,

@@ -59,7 +59,11 @@ pub(crate) async fn look(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
     });
     let looked = match inspect.await {
         Ok(inspected) => {
-            let drift = crate::drift::drift(&inspected, &tracked.record, &tracked.name);
+            let drift = crate::drift::drift(
+                &inspected,
+                &tracked.record,
+                tracked.record.called.as_ref().unwrap_or(&tracked.name),
+            );
             Look { drift, ..Look::of(&inspected, tracked.record.network()) }
         }
         Err(trouble) if trouble.is_missing() => {

@@ -82,6 +82,7 @@ fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerC
         aliases: config.compose.as_ref().map(|service| compose::aliases(service)).unwrap_or_default(),
         service: config.compose.as_deref().map(ServiceName::of),
         fronted: release.config.route.as_ref().is_some_and(|route| !route.published.is_empty()),
+        called: None,
         of: release.config.instances,
         health: None,
         check: Vec::new(),

@@ -159,7 +159,8 @@ fn a_compose_file_is_deployed_replaced_rolled_back_and_taken_down() {
     let first = shop.deploy("v1").code(0);
     assert!(first.err.contains("whole.migrate: nothing -> v1"), "{}", first.err);
     assert_eq!(shop.get("/env/RELEASE"), "v1");
-    assert_eq!(shop.status("/reach/store:6379"), 200, "services reach each other by their names");
+    assert_eq!(shop.status("/resolve/store"), 200, "services know each other by their names");
+    assert_eq!(shop.status("/resolve/stranger"), 502);
     assert_eq!((shop.containers("worker").len(), shop.containers("migrate").len()), (2, 0));
     let store = shop.containers("store");
     let all = shop.world.json("status --env dev --app whole");
