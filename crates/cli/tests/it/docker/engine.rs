@@ -149,9 +149,14 @@ impl Engine {
 
     /// Restarts it as its service would: what it runs is ended, and started again by their restart policy.
     pub(crate) fn restart(&self) {
+        self.down();
+        self.up();
+    }
+
+    /// Stops it as its service would, with all that it runs.
+    pub(crate) fn down(&self) {
         self.signal(Signal::TERM);
         self.process.lock().unwrap().take().expect("it runs").wait().expect("its end");
-        self.up();
     }
 
     /// Such as STOP, after which it answers nobody, and CONT.

@@ -1,7 +1,7 @@
 //! Trouble of the engine, and what others do to it.
 
 use super::{API, engine, world};
-use crate::it::world::{World, finish, poll, text};
+use crate::it::world::{World, finish, kill, poll, text};
 use rustix::process::Signal;
 
 /// What a deployment waits for, as `show` says it.
@@ -53,6 +53,26 @@ fn a_docker_engine_that_is_restarted_is_waited_for() {
     engine.restart();
     poll("health", || (world.now("again") == "v2 healthy 1").then_some(()));
     world.ok("down --env dev --app again");
+}
+
+#[test]
+fn after_a_reboot_secrets_are_back_in_memory() {
+    let Some(engine) = engine::alone() else { return };
+    let spec = API.replace("port: 8080", "port: 8080\n    secrets: { key: \"env:KEY\" }");
+    let mut world = world(&engine, "reboot", &spec);
+    engine.image("reboot:v1", "", &[]);
+    world.var("KEY", "a-value");
+    world.ok("deploy --env dev --all --version v1");
+    let state = engine.containers("reboot")[0].rsplit_once('.').expect("the state's mark").1.to_owned();
+    // As it is when the machine comes up: nobody of us runs, memory is empty, and the engine tries what it ran.
+    kill(world.role("engine")[0], Signal::KILL);
+    engine.down();
+    std::fs::remove_dir_all(format!("/dev/shm/deployctl-{state}")).expect("the secrets");
+    engine.up();
+    poll("health", || (world.now("reboot") == "v1 healthy 1").then_some(()));
+    let get = |path: &str| crate::it::http::get(&format!("{}{path}", world.url("dev", "reboot"))).body;
+    poll("the secret", || (get("/secret/key") == "a-value").then_some(()));
+    world.ok("down --env dev --app reboot");
 }
 
 #[test]
