@@ -8,13 +8,14 @@ use std::io::{BufRead, BufReader};
 /// `v1` runs; `v2` is held before it gets traffic until it is told by a file.
 fn world() -> World {
     let world = World::new(&format!(
-        "{API}    hooks: {{ before: [[sh, -c, \"while test -e HERE/hold; do sleep 0.01; done\"]] }}\n"
+        "{API}    hooks: {{ before: [[sh, -c, \"touch HERE/begun; while test -e HERE/hold; do sleep 0.01; done\"]] }}\n"
     ));
     for version in ["v1", "v2", "v3"] {
         world.version(version, "");
     }
     world.ok("deploy --env dev --app api --version v1");
     world.write("hold", "");
+    std::fs::remove_file(world.path("begun")).expect("it ran for v1");
     world
 }
 
@@ -131,7 +132,7 @@ fn another_build_takes_over_in_the_middle() {
     let mut world = world();
     let child = world.spawn("deploy --env dev --app api --version v2");
     let id = world.running();
-    poll("the hook", || text(&world.json(&format!("show {id}"))["waiting"]).contains("runs").then_some(()));
+    poll("the hook", || world.path("begun").exists().then_some(()));
     let (engine, shims, apps) = (world.role("engine"), world.role("shim"), world.role("app"));
     world.use_other_build();
     assert_eq!(text(&world.json(&format!("show {id}"))["verdict"]), "running");
