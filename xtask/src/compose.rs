@@ -25,7 +25,8 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     let module = root.join("live/compose");
     let text = std::fs::read_to_string(module.join("go.mod")).map_err(|e| format!("live/compose/go.mod: {e}"))?;
     let version = text.lines().find_map(|line| line.trim().trim_start_matches("require ").strip_prefix(MODULE));
-    let version = version.ok_or("live/compose/go.mod does not require it")?.trim();
+    let version =
+        version.and_then(|rest| rest.split_whitespace().next()).ok_or("live/compose/go.mod does not require it")?;
     let folder = cache()?.join(format!("compose-{version}"));
     let plugin = folder.join("cli-plugins/docker-compose");
     if plugin.is_file() {

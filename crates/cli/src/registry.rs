@@ -2,20 +2,38 @@
 
 use crate::fail::Failure;
 use deployctl_core::ask::{Refused, RefusedKind};
-use deployctl_oci::{DockerConfig, Patience, Registry, RegistryOptions, Trouble, TroubleKind};
+use deployctl_core::fault::Fault;
+use deployctl_driver_docker::{Login, LoginSource};
+use deployctl_oci::{Credentials, DockerConfig, Patience, Registry, RegistryOptions, Trouble, TroubleKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where Docker keeps the certificates of registries.
 const CERTIFICATES: &str = "/etc/docker/certs.d";
 
-/// A client with what `docker login` left in `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
-pub(crate) fn client() -> Registry {
+/// What `docker login` left in `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+fn logins() -> DockerConfig {
     let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = folder("DOCKER_CONFIG").or_else(|| folder("HOME").map(|home| home.join(".docker")));
-    let config = folder.map_or_else(DockerConfig::none, |folder| DockerConfig::at(folder.join("config.json")));
+    folder.map_or_else(DockerConfig::none, |folder| DockerConfig::at(folder.join("config.json")))
+}
+
+/// The same, for the Docker Engine.
+pub(crate) fn engine_logins() -> LoginSource {
+    let config = logins();
+    Arc::new(move |registry| {
+        Ok(match config.login(registry).map_err(Fault::from)? {
+            deployctl_oci::Login::Anonymous => Login::Anonymous,
+            deployctl_oci::Login::Password { user, password } => Login::Password { user, password },
+            deployctl_oci::Login::Identity(token) => Login::Identity(token),
+        })
+    })
+}
+
+/// A client that is who `docker login` says.
+pub(crate) fn client() -> Registry {
     let certificates = Some(PathBuf::from(CERTIFICATES));
-    Registry::new(RegistryOptions { credentials: Arc::new(config), patience: Patience::default(), certificates })
+    Registry::new(RegistryOptions { credentials: Arc::new(logins()), patience: Patience::default(), certificates })
 }
 
 /// Does something with registries, off the thread that listens for Ctrl-C.

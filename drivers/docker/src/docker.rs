@@ -3,6 +3,7 @@
 use crate::client::{Client, Trouble, USUAL};
 use crate::endpoint::Endpoint;
 use crate::layout::{self, Identity, Layout};
+use crate::login::LoginSource;
 use crate::tracked::Tracked;
 use crate::{events, labels};
 use bollard::models::ContainerSummary;
@@ -28,6 +29,8 @@ pub struct DockerOptions {
     pub state: PathBuf,
     /// Where values of secrets come from.
     pub secrets: SecretSource,
+    /// Who we are to registries.
+    pub logins: LoginSource,
     /// Which engine is meant. Looked at once: a state belongs to the engine that it was first used with.
     pub endpoint: Endpoint,
 }

@@ -92,6 +92,14 @@ impl<'a> Reference<'a> {
         let has_host = first.contains(['.', ':']) || first == "localhost";
         Self { repository, digest, has_host }
     }
+
+    /// By which a login is kept.
+    fn registry(&self) -> &'a str {
+        match self.repository.split_once('/') {
+            Some((host, _)) if self.has_host => host,
+            _ => "docker.io",
+        }
+    }
 }
 
 impl Inner {
@@ -112,8 +120,9 @@ impl Inner {
         {
             return manifest(&digest);
         }
+        let login = self.login(parts.registry()).await?;
         let ask =
-            self.engine()?.client.call(WORK, |api| async move { api.inspect_registry_image(reference, None).await });
+            self.engine()?.client.call(WORK, |api| async move { api.inspect_registry_image(reference, login).await });
         match ask.await {
             Ok(found) => {
                 let digest = found.descriptor.digest.unwrap_or_default();
@@ -156,10 +165,11 @@ impl Inner {
             return Err(Fault { retry: Retry::Never, ..Fault::platform(message) }
                 .hint("build or load it again; images that a rollback needs must not be pruned"));
         };
+        let login = self.login(Reference::of(name).registry()).await?;
         let client = &self.engine()?.client;
         let pull = client.call(PULL, |api| async move {
             let options = CreateImageOptionsBuilder::new().from_image(name).build();
-            let mut progress = Box::pin(api.create_image(Some(options), None, None));
+            let mut progress = Box::pin(api.create_image(Some(options), None, login));
             while let Some(step) = progress.next().await {
                 step?;
             }
@@ -209,9 +219,8 @@ fn not_found(reference: &str, trouble: Trouble) -> Fault {
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let text = format!("the image {reference} cannot be had: {message}");
     if says(&["unauthorized", "authentication required", "access denied", "no basic auth", "denied"]) {
-        return Fault::refused(FaultKind::Denied, text).hint(
-            "registries that want credentials are not built yet; pull it with `docker pull` before, or check its name",
-        );
+        return Fault::refused(FaultKind::Denied, text)
+            .hint("check its name; if it is right, `docker login` as the user of deployctl's engine");
     }
     if status == 404 || says(&["manifest unknown", "not found", "repository does not exist", "name unknown"]) {
         return Fault::refused(FaultKind::Spec, text).hint("build or push it, or check `image:` and the version");

@@ -50,7 +50,8 @@ pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
     let router = Arc::new(ProxyRouter::new(state.into(), binary.into()));
     let releases = Arc::new(KeptReleases { blobs: blobs.clone(), cache: Mutex::default() });
     let endpoint = Endpoint::of(|name| std::env::var(name).ok());
-    let docker = Docker::new(DockerOptions { state: state.into(), secrets: vault::source(sealed.clone()), endpoint });
+    let (secrets, logins) = (vault::source(sealed.clone()), crate::registry::engine_logins());
+    let docker = Docker::new(DockerOptions { state: state.into(), secrets, logins, endpoint });
     let artifacts = NodeArtifacts(node.clone());
     let targets = Arc::new(Targets { node, docker, artifacts });
     let driver = Arc::new(Managed::new(targets.clone(), targets.clone(), router.clone(), releases));

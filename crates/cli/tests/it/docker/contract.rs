@@ -12,7 +12,7 @@ use deployctl_core::driver::Driver;
 use deployctl_core::id::{InstanceId, JobId, Scope, Sha256Hex};
 use deployctl_core::instance::InstanceSeen;
 use deployctl_core::release::Release;
-use deployctl_driver_docker::{Docker, DockerOptions, Endpoint};
+use deployctl_driver_docker::{Docker, DockerOptions, Endpoint, Login};
 use deployctl_driver_managed::Managed;
 use deployctl_proxy::ProxyRouter;
 use deployctl_testkit::contract::{Bench, Character, Task};
@@ -114,7 +114,12 @@ impl Bench for Containers {
         let state = self.cast.world.state();
         let host = Some(format!("unix://{}", self.socket().display()));
         let endpoint = Endpoint { host, ..Endpoint::default() };
-        let options = DockerOptions { state: state.clone(), secrets: Arc::new(no_secrets), endpoint };
+        let options = DockerOptions {
+            state: state.clone(),
+            secrets: Arc::new(no_secrets),
+            logins: Arc::new(|_| Ok(Login::Anonymous)),
+            endpoint,
+        };
         let docker = Arc::new(Docker::new(options));
         let router = ProxyRouter::new(state, env!("CARGO_BIN_EXE_deployctl").into());
         Arc::new(Managed::new(docker.clone(), docker, Arc::new(router), self.cast.releases()))

@@ -152,3 +152,32 @@ fn what_nothing_goes_back_to_is_let_go_of() {
     assert_eq!((world.served("many"), world.now("made")), ("v5".into(), "v5 healthy 1".into()));
     world.ok("down --env dev --all");
 }
+
+#[test]
+fn a_registry_is_told_who_logged_in() {
+    let Some(engine) = engine::shared() else { return };
+    let Some(registry) = deployctl_live::registry::Registry::closed() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().display().to_string();
+    let (user, password) = (deployctl_live::registry::USER, deployctl_live::registry::PASSWORD);
+    let name = format!("{}/closed:v1", registry.address());
+    engine.image(&name, "", &[]);
+    engine.docker(&["--config", &config, "login", "-u", user, "-p", password, registry.address()]);
+    engine.docker(&["--config", &config, "push", &name]);
+    engine.docker(&["rmi", "-f", &name]);
+    let image = format!("image: \"{}/", registry.address());
+    let mut world = world(&engine, "closed", &API.replace("image: \"", &image));
+    let refused = world.run("deploy --env dev --all --version v1");
+    assert_ne!(refused.code, 0);
+    assert!(refused.last().contains("`docker login` as the user of deployctl's engine"), "{}", refused.err);
+    world.var("DOCKER_CONFIG", config);
+    kill(world.role("engine")[0], Signal::TERM);
+    poll("its end", || world.role("engine").is_empty().then_some(()));
+    world.ok("deploy --env dev --all --version v1");
+    assert_eq!(world.served("closed"), "v1");
+    for (path, bytes) in world.state_files() {
+        let is_there = bytes.windows(password.len()).any(|piece| piece == password.as_bytes());
+        assert!(!is_there, "{}", path.display());
+    }
+    world.ok("down --env dev --app closed");
+}
