@@ -137,6 +137,8 @@ impl Drop for Dockerd {
                 let _ = self.docker(&[&["kill"], &all[..]].concat());
             }
         }
+        // Their devices would outlive the engine.
+        let _ = self.docker(&["network", "prune", "-f"]);
         let pid = i32::try_from(self.engine.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

@@ -91,7 +91,7 @@ pub(super) fn write_overlays(stage: &Stage, tls: u16, on: On) -> Result<(), Stri
     (2..=LANES).for_each(|number| lanes.push_str(&format!("  {}: {{}}\n", name(number))));
     let within = match on {
         On::Processes => "700ms",
-        On::Docker => "2s",
+        On::Docker => "4s",
     };
     lanes.push_str(&format!(
         "  alone: {{}}\napps:\n  api:\n    health:\n      within: {within}\n    in:\n      alone:\n        instances: 1\n      \
