@@ -3,7 +3,7 @@
 use crate::fail::Failure;
 use deployctl_core::ask::{Refused, RefusedKind};
 use deployctl_core::fault::Fault;
-use deployctl_driver_docker::{Login, LoginSource};
+use deployctl_driver_docker::LoginSource;
 use deployctl_oci::{Credentials, DockerConfig, Patience, Registry, RegistryOptions, Trouble, TroubleKind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,13 +21,7 @@ fn logins() -> DockerConfig {
 /// The same, for the Docker Engine.
 pub(crate) fn engine_logins() -> LoginSource {
     let config = logins();
-    Arc::new(move |registry| {
-        Ok(match config.login(registry).map_err(Fault::from)? {
-            deployctl_oci::Login::Anonymous => Login::Anonymous,
-            deployctl_oci::Login::Password { user, password } => Login::Password { user, password },
-            deployctl_oci::Login::Identity(token) => Login::Identity(token),
-        })
-    })
+    Arc::new(move |registry| config.login(registry).map_err(Fault::from))
 }
 
 /// A client that is who `docker login` says.

@@ -15,6 +15,7 @@ pub mod instance;
 pub mod job;
 pub mod journal;
 pub mod lease;
+pub mod login;
 pub mod ops;
 pub mod plan;
 pub mod planner;

@@ -1,11 +1,11 @@
 //! How a registry is convinced: its challenge, and the answer to it.
 
 use crate::body;
-use crate::credentials::Login;
 use crate::http::{Answer, Http, judge, place};
 use crate::trouble::{Trouble, TroubleKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use deployctl_core::login::Login;
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 //! Who we are to a registry: what `docker login` left, or nobody.
 
 use crate::trouble::{Trouble, TroubleKind};
+use deployctl_core::login::Login;
 use docker_credential::{CredentialRetrievalError as Lacking, DockerCredential};
 use std::io::Read;
 use std::path::PathBuf;
@@ -12,32 +13,6 @@ const HELPER_MAX: Duration = Duration::from_secs(30);
 const BYTES_MAX: u64 = 4 << 20;
 /// How `docker login` calls the registry of names without one.
 const USUAL_KEY: &str = "https://index.docker.io/v1/";
-
-/// Who we are to one registry.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Login {
-    /// Nobody.
-    Anonymous,
-    /// A user with a password.
-    Password {
-        /// The user.
-        user: String,
-        /// The password.
-        password: String,
-    },
-    /// The bearer of a token that is exchanged for others.
-    Identity(String),
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Anonymous => "Anonymous",
-            Self::Password { .. } => "Password(masked)",
-            Self::Identity(_) => "Identity(masked)",
-        })
-    }
-}
 
 /// Knows who we are.
 pub trait Credentials: Send + Sync {

@@ -30,4 +30,4 @@ pub use docker::{Docker, DockerOptions};
 pub use endpoint::Endpoint;
 pub use labels::BUILT;
 pub use local::{Attempt, LocalImage, LocalImages};
-pub use login::{Login, LoginSource};
+pub use login::LoginSource;

@@ -3,26 +3,11 @@
 use crate::docker::{Inner, bug};
 use bollard::auth::DockerCredentials;
 use deployctl_core::fault::Fault;
+use deployctl_core::login::Login;
 use std::sync::Arc;
 
 /// Asked with `HOST` or `HOST:PORT` of a registry, `docker.io` for one without a host. It may take a while.
 pub type LoginSource = Arc<dyn Fn(&str) -> Result<Login, Fault> + Send + Sync>;
-
-/// Who somebody is to a registry.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Login {
-    /// Nobody in particular.
-    Anonymous,
-    /// A user.
-    Password {
-        /// The name.
-        user: String,
-        /// The password.
-        password: String,
-    },
-    /// A token that stands for a user.
-    Identity(String),
-}
 
 impl Inner {
     /// What the engine is to tell the registry of an image.

@@ -89,7 +89,7 @@ impl Managed {
         if let Some(wanted) = &mut wanted {
             wanted.newest = newest(&to.desired, &wanted.sides, routed.service);
             if let Some(base) = base {
-                self.hand_over(wanted, &base.config).await?;
+                self.hand_over(scope, wanted, routed.service, &base.config, way).await?;
             }
         }
         let rests = routed.is_known && routed.service == wanted.as_ref();

@@ -114,18 +114,25 @@ impl Managed {
 
     /// What takes over an address from a container that holds it does so when it has traffic, not before: until then that
     /// one serves.
-    pub(crate) async fn hand_over(&self, wanted: &mut Service, config: &AppConfig) -> Result<(), Fault> {
-        if wanted.route.published.is_empty() {
-            return Ok(());
-        }
-        let table = self.router.table().await?;
+    pub(crate) async fn hand_over(
+        &self,
+        scope: &Scope,
+        wanted: &mut Service,
+        seen: Option<&Service>,
+        config: &AppConfig,
+        way: &Way,
+    ) -> Result<(), Fault> {
         for address in wanted.route.published.clone() {
-            let known = table.listeners.iter().any(|listener| listener.address == address);
+            let known = seen.is_some_and(|seen| seen.route.published.contains(&address));
             if known || self.instances.in_the_way(config, &address).await?.is_none() {
                 continue;
             }
             match wanted.mode {
-                Mode::Open => self.instances.make_way(config).await?,
+                Mode::Open => {
+                    // Who was replaced stops nothing.
+                    self.instances.admit(scope, way.fence).await?;
+                    self.instances.make_way(config).await?;
+                }
                 _ => wanted.route.published.retain(|other| *other != address),
             }
         }

@@ -29,6 +29,8 @@ struct World {
     known: Mutex<u64>,
     /// Requests that the instance has to answer.
     in_flight: Mutex<u64>,
+    /// So many come in before the data plane knows of a publication.
+    late: Mutex<u64>,
     /// Whether the instance was stopped.
     stopped: Mutex<bool>,
     /// How often the table and the traffic were asked for, and how often somebody began to wait for changes.
@@ -125,6 +127,7 @@ impl Router for World {
             return Err(Fault::platform("it ended in the middle"));
         }
         *self.known.lock().unwrap() = generation;
+        *self.in_flight.lock().unwrap() += std::mem::take(&mut *self.late.lock().unwrap());
         Ok(())
     }
     async fn traffic(&self) -> Result<Traffic, Fault> {
@@ -221,6 +224,7 @@ fn world(held: u64) -> (Arc<World>, Arc<Managed>, Waypoint) {
         dies: Mutex::default(),
         known: Mutex::default(),
         in_flight: Mutex::default(),
+        late: Mutex::default(),
         stopped: Mutex::default(),
         asked,
         changes,
@@ -307,6 +311,13 @@ async fn a_withdrawal_that_only_the_table_knows_is_finished_first() {
     driver.converge(&scope(), &down(), &Way::default()).await.unwrap_err();
     assert!(!*world.stopped.lock().unwrap(), "requests may come in still");
     *world.dies.lock().unwrap() = false;
+    *world.late.lock().unwrap() = 1;
+    let step = driver.converge(&scope(), &down(), &Way::default()).await.unwrap();
+    assert!(
+        matches!(step, Step::Pending(_)) && !*world.stopped.lock().unwrap(),
+        "one came in at the last moment: {step:?}"
+    );
+    *world.in_flight.lock().unwrap() = 0;
     assert_eq!(driver.converge(&scope(), &down(), &Way::default()).await.unwrap(), Step::Done);
     assert_eq!(*world.known.lock().unwrap(), world.table.lock().unwrap().generation);
     assert!(*world.stopped.lock().unwrap());
