@@ -1,6 +1,7 @@
 //! A real OCI registry (`docker-registry`) on this machine for one test program, and images to put into it.
 
 mod call;
+pub mod faulty;
 mod image;
 pub mod signer;
 

@@ -3,6 +3,8 @@
 mod builds;
 mod contract;
 pub(crate) mod engine;
+mod faulty;
+mod images;
 mod registry;
 mod stateful;
 mod trouble;
