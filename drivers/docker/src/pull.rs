@@ -73,7 +73,7 @@ pub(crate) fn why(asked: &Asked<'_>, trouble: Trouble) -> NotTaken {
         return refused(FaultKind::Denied, "registry-denied", hint);
     }
     let fault = Fault { retry: Retry::Soon, ..Fault::platform(text) };
-    let hint = format!("look at the registry {registry}, and at the way to it; nothing was changed, and trying again helps when that has passed");
+    let hint = format!("nothing was changed; look at the registry {registry} and at the way to it: trying again helps when that has passed");
     NotTaken { fault: fault.hint(hint), is_wrong: false, code: UNREACHABLE }
 }
 
