@@ -67,13 +67,7 @@ pub(crate) async fn missing(
     Ok(built)
 }
 
-fn one(
-    build: &Build,
-    app: &ResolvedApp,
-    origin: &Origin,
-    dir: &Path,
-    secrets: &mut Reader<'_>,
-) -> Result<(), Failure> {
+fn one(build: &Build, app: &ResolvedApp, origin: &Origin, dir: &Path, secrets: &mut Reader<'_>) -> Result<(), Failure> {
     match build {
         Build::Command(command) => run(command, dir, app),
         Build::Image(build) => image::make(build, app, origin, dir, secrets),
@@ -119,4 +113,3 @@ fn failed(app: &ResolvedApp, why: &str) -> Failure {
         .hint("nothing was changed; what it printed is above")
         .into()
 }
-

@@ -64,9 +64,9 @@ impl Credentials for DockerConfig {
         match docker_credential::get_credential_from_reader(rest.as_bytes(), key) {
             Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Login::Password { user, password }),
             Ok(DockerCredential::IdentityToken(token)) => Ok(Login::Identity(token)),
-            Err(Lacking::NoCredentialConfigured | Lacking::ConfigNotFound) => {
-                store.filter(|name| !name.is_empty()).map_or(Ok(Login::Anonymous), |name| helper::ask(&name, key, HELPER_MAX))
-            }
+            Err(Lacking::NoCredentialConfigured | Lacking::ConfigNotFound) => store
+                .filter(|name| !name.is_empty())
+                .map_or(Ok(Login::Anonymous), |name| helper::ask(&name, key, HELPER_MAX)),
             Err(error) => Err(denied(format!("{shown} has no usable credentials for {registry}: {}", why(&error)))),
         }
     }

@@ -41,7 +41,8 @@ fn run(path: &str, program: &str, key: &str, limit: Duration) -> Result<Login, T
     let Some((ok, out, err)) = said(&mut child, key, Instant::now() + limit) else {
         end(&mut child);
         let within = limit.as_secs();
-        let message = format!("the credential helper {program} did not answer for {key} within {within} s, and was ended");
+        let message =
+            format!("the credential helper {program} did not answer for {key} within {within} s, and was ended");
         let hint = format!("`echo {key} | {program} get` shows what it waits for: somebody at a keyboard, often");
         return Err(Trouble::new(TroubleKind::Unreachable, message).hint(hint));
     };
@@ -138,9 +139,15 @@ mod tests {
     #[test]
     fn what_it_fails_for_is_said_without_what_it_printed_as_an_answer() {
         let failed = asked("echo h8sh-h8sh; echo 'the store is locked' >&2; exit 3", LONG).unwrap_err();
-        assert_eq!(failed.message, "the credential helper docker-credential-it failed for r.example: the store is locked");
+        assert_eq!(
+            failed.message,
+            "the credential helper docker-credential-it failed for r.example: the store is locked"
+        );
         let odd = asked("echo h8sh-h8sh", LONG).unwrap_err();
-        assert_eq!(odd.message, "what the credential helper docker-credential-it answers for r.example is not understood");
+        assert_eq!(
+            odd.message,
+            "what the credential helper docker-credential-it answers for r.example is not understood"
+        );
         assert_eq!((failed.kind, odd.kind), (TroubleKind::Denied, TroubleKind::Denied));
     }
 

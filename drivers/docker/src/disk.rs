@@ -57,7 +57,8 @@ impl EngineDisk {
         let ours: Vec<Volume> =
             volumes.into_iter().filter(|volume| is_ours(volume, &identity.state, &layout)).collect();
         let sized = tokio::task::spawn_blocking(move || {
-            let sized = |volume: Volume| VolumeDisk { bytes: disk::taken(Path::new(&volume.mountpoint)), name: volume.name };
+            let sized =
+                |volume: Volume| VolumeDisk { bytes: disk::taken(Path::new(&volume.mountpoint)), name: volume.name };
             ours.into_iter().map(sized).collect::<Vec<_>>()
         });
         all.volumes = sized.await.map_err(|e| crate::docker::bug(&e))?;
@@ -67,7 +68,9 @@ impl EngineDisk {
 
     /// What there is to be done when it is full.
     pub(crate) fn advice(&self) -> String {
-        let free = self.free_bytes.map_or_else(|| "what is free cannot be seen".into(), |bytes| disk::say(bytes) + " are free");
+        let free = self
+            .free_bytes
+            .map_or_else(|| "what is free cannot be seen".into(), |bytes| disk::say(bytes) + " are free");
         let Taken { count, bytes } = self.unused;
         let unused = match count {
             0 => "every image is needed by a container or by deployctl".to_owned(),

@@ -80,9 +80,9 @@ impl Inner {
 
     async fn remove_image(&self, name: &str) -> Result<(), Trouble> {
         let engine = self.engine().map_err(Trouble::Away)?;
-        let remove = engine.client.call(WORK, |api| async move {
-            api.remove_image(name, None::<RemoveImageOptions>, None).await.map(drop)
-        });
+        let remove = engine
+            .client
+            .call(WORK, |api| async move { api.remove_image(name, None::<RemoveImageOptions>, None).await.map(drop) });
         match remove.await {
             Err(trouble) if !trouble.is_missing() => Err(trouble),
             _ => Ok(()),

@@ -195,7 +195,9 @@ impl Inner {
             let Some(digest) = digest else {
                 let message = format!("the image {name} is not there any more, and was never in a registry");
                 let fault = Fault { retry: Retry::Never, ..Fault::platform(message) };
-                return Err(fault.hint("build or load it again; images that a rollback needs must not be pruned").into());
+                return Err(fault
+                    .hint("build or load it again; images that a rollback needs must not be pruned")
+                    .into());
             };
             return self.pull(name, digest).await;
         };

@@ -59,21 +59,23 @@ pub(crate) fn why(asked: &Asked<'_>, trouble: Trouble) -> NotTaken {
         return refused(FaultKind::Spec, "image-missing", "build and push it for this machine's platform, too".into());
     }
     if says(&["manifest unknown", "name unknown", "manifest invalid"]) || (status == 404 && !says(&["denied"])) {
-        return refused(
-            FaultKind::Spec,
-            "image-missing",
-            "build or push it, or check `image:` and the version".into(),
-        );
+        return refused(FaultKind::Spec, "image-missing", "build or push it, or check `image:` and the version".into());
     }
     if says(&["unauthorized", "authentication required", "denied", "no basic auth", "does not exist or may require"]) {
         let hint = match asked.known {
-            true => format!("{registry} does not allow it to who is logged in there: `docker login {registry}` as {user}, or ask for the right to pull; and check the name"),
-            false => format!("nobody is logged in to {registry}: `docker login {registry}` as {user}, as whom deployctl's engine runs; and check the name"),
+            true => format!(
+                "{registry} does not allow it to who is logged in there: `docker login {registry}` as {user}, or ask for the right to pull; and check the name"
+            ),
+            false => format!(
+                "nobody is logged in to {registry}: `docker login {registry}` as {user}, as whom deployctl's engine runs; and check the name"
+            ),
         };
         return refused(FaultKind::Denied, "registry-denied", hint);
     }
     let fault = Fault { retry: Retry::Soon, ..Fault::platform(text) };
-    let hint = format!("nothing was changed; look at the registry {registry} and at the way to it: trying again helps when that has passed");
+    let hint = format!(
+        "nothing was changed; look at the registry {registry} and at the way to it: trying again helps when that has passed"
+    );
     NotTaken { fault: fault.hint(hint), is_wrong: false, code: UNREACHABLE }
 }
 
@@ -128,14 +130,20 @@ mod tests {
             assert_eq!(is, (FaultKind::Platform, Retry::Soon, false, "registry-unreachable"), "{message}");
             assert_eq!(not.fault.message, format!("the image r.example/a:1 cannot be had: {message}"));
         }
-        assert_eq!(why(&Asked { image: "a", registry: "r", known: false, user: "u" }, slow(ANSWER)).fault.message,
-            "the image a cannot be had: the registry does not go on: nothing came of it for 30 s");
+        assert_eq!(
+            why(&Asked { image: "a", registry: "r", known: false, user: "u" }, slow(ANSWER)).fault.message,
+            "the image a cannot be had: the registry does not go on: nothing came of it for 30 s"
+        );
     }
 
     #[test]
     fn what_can_never_be_is_refused() {
         for (message, code, kind) in [
-            ("manifest for r.example/a:1 not found: manifest unknown: manifest unknown", "image-missing", FaultKind::Spec),
+            (
+                "manifest for r.example/a:1 not found: manifest unknown: manifest unknown",
+                "image-missing",
+                FaultKind::Spec,
+            ),
             ("no matching manifest for linux/amd64 in the manifest list entries", "image-missing", FaultKind::Spec),
             ("manifest verification failed for digest sha256:00", "registry-wrong", FaultKind::Spec),
             ("filesystem layer verification failed for digest sha256:00", "registry-wrong", FaultKind::Spec),

@@ -160,7 +160,8 @@ fn head(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>, u64
 
 /// The headers of an answer that matter.
 fn kept(answer: &Answer) -> String {
-    let names = ["content-type", "docker-content-digest", "www-authenticate", "location", "docker-upload-uuid", "range"];
+    let names =
+        ["content-type", "docker-content-digest", "www-authenticate", "location", "docker-upload-uuid", "range"];
     let line = |name: &&str| answer.header(name).map(|value| format!("{name}: {value}\r\n"));
     names.iter().filter_map(line).collect()
 }

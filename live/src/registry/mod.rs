@@ -3,6 +3,7 @@
 mod call;
 pub mod faulty;
 mod image;
+mod referring;
 pub mod signer;
 
 pub use image::{Image, digest_of};

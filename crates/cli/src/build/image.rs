@@ -158,7 +158,8 @@ fn explained(printed: &str, name: &str, dockerfile: &str) -> Option<String> {
     let said = ["ERROR: ", "Error response from daemon: ", "error: "];
     let marked = lines.iter().rev().find_map(|line| said.iter().find_map(|mark| line.strip_prefix(mark)));
     let why = marked.or_else(|| lines.iter().rev().find(|line| !is_step(line)).copied())?;
-    let why = why.strip_prefix("failed to solve: ").unwrap_or(why);
+    let why =
+        ["failed to build: ", "failed to solve: "].iter().fold(why, |why, lead| why.strip_prefix(lead).unwrap_or(why));
     let (line, why) = match why.split_once("parse error ").and_then(|(_, rest)| numbered(rest)) {
         Some((line, rest)) => (Some(line), rest),
         None => (shown_line(&lines).or_else(|| step_line(&lines, dockerfile)), why),
@@ -182,9 +183,14 @@ fn shown_line(lines: &[&str]) -> Option<usize> {
     ruled[0].rsplit_once(':')?.1.parse().ok()
 }
 
-/// The classic builder names the step that it was at, as it stands in the Dockerfile but for its white space.
+/// Builders name the step that they were at, as it stands in the Dockerfile but for its white space: the classic one as
+/// `Step 2/3 : COPY a b`, BuildKit where it shows no place as ` > [stage 2/3] COPY a b:`.
 fn step_line(lines: &[&str], dockerfile: &str) -> Option<usize> {
-    let step = lines.iter().rev().find_map(|line| line.strip_prefix("Step ")?.split_once(" : "))?.1;
+    let step = lines.iter().rev().find_map(|line| {
+        let classic = line.strip_prefix("Step ").and_then(|rest| rest.split_once(" : "));
+        let other = || line.trim_start().strip_prefix("> [")?.strip_suffix(':')?.split_once("] ");
+        Some(classic.or_else(other)?.1)
+    })?;
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let wanted = words(step);
     let is_it = |line: &str| {
@@ -220,9 +226,13 @@ mod tests {
         let copy = "Step 1/3 : FROM base:1\n ---> 12\nStep 2/3 : COPY app.conf   /app.conf\nCOPY failed: file not found in build context: stat app.conf: file does not exist\n";
         let says = "Dockerfile:3: COPY failed: file not found in build context: stat app.conf: file does not exist";
         assert_eq!(explained(copy, "Dockerfile", FILE).unwrap(), says);
-        let run = "Step 3/3 : RUN exit 3\n ---> Running in 12\nThe command '/bin/sh -c exit 3' returned a non-zero code: 3\n";
+        let run =
+            "Step 3/3 : RUN exit 3\n ---> Running in 12\nThe command '/bin/sh -c exit 3' returned a non-zero code: 3\n";
         let says = "Dockerfile:5: The command '/bin/sh -c exit 3' returned a non-zero code: 3";
         assert_eq!(explained(run, "Dockerfile", FILE).unwrap(), says);
+        let buildkit = "#6 ERROR: \"/app.conf\" not found: not found\n------\n > [2/3] COPY  app.conf   /app.conf:\n------\nERROR: failed to build: failed to solve: failed to compute cache key: \"/app.conf\" not found: not found\n";
+        let says = "Dockerfile:3: failed to compute cache key: \"/app.conf\" not found: not found";
+        assert_eq!(explained(buildkit, "Dockerfile", FILE).unwrap(), says);
         let none = "error: unable to read Dockerfile: no such file";
         assert_eq!(explained(none, "Dockerfile", "").unwrap(), "Dockerfile: unable to read Dockerfile: no such file");
         assert_eq!(explained("", "Dockerfile", ""), None);

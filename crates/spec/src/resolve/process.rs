@@ -185,7 +185,9 @@ pub(super) fn warn_of_literal(key: &At<Text>, text: &LateText, place: Stands, cx
         let name = &key.value.0;
         let help = match place {
             Stands::Process => format!("refer to it: `{name}: {{ secret: \"env:{name}\" }}`"),
-            Stands::Container => format!("refer to it: `secrets: {{ {name}: \"env:{name}\" }}`, a file under /run/secrets"),
+            Stands::Container => {
+                format!("refer to it: `secrets: {{ {name}: \"env:{name}\" }}`, a file under /run/secrets")
+            }
             Stands::Build => format!(
                 "whoever has the image can read it; say `secrets: {{ {name}: \"env:{name}\" }}` under `build`, and read it in a \
                  step: `RUN --mount=type=secret,id={name}`"

@@ -54,7 +54,12 @@ fn a_registry_in_trouble_condemns_nothing_and_what_it_refuses_is_said() {
         (Of::All, Wrong::Says(401, basic, "UNAUTHORIZED"), 3, &["error[registry-denied]", &login]),
         (Of::Manifests, Wrong::Says(401, basic, "UNAUTHORIZED"), 3, &["error[registry-denied]", &login]),
         (Of::Manifests, Wrong::Says(403, "", "DENIED"), 3, &["error[registry-denied]", &login]),
-        (Of::Manifests, Wrong::Says(429, busy, "TOOMANYREQUESTS"), 5, &["error[registry-unreachable]", "toomanyrequests"]),
+        (
+            Of::Manifests,
+            Wrong::Says(429, busy, "TOOMANYREQUESTS"),
+            5,
+            &["error[registry-unreachable]", "toomanyrequests"],
+        ),
         (Of::Manifests, Wrong::Says(500, "", "UNKNOWN"), 5, &["error[registry-unreachable]", "trying again helps"]),
         (Of::All, Wrong::Says(503, "", "UNAVAILABLE"), 5, &["error[registry-unreachable]"]),
         (Of::All, Wrong::Closes, 5, &["error[registry-unreachable]"]),
@@ -115,7 +120,9 @@ fn trouble_that_comes_in_the_middle_is_waited_for() {
     }
     let id = world.running();
     poll("a word about it", || {
-        text(&world.json(&format!("show {id}"))["waiting"]).contains("cannot be had").then_some(())
+        let shown = world.json(&format!("show {id}"));
+        eprintln!("{} {}", shown["waiting"], shown["verdict"]);
+        text(&shown["waiting"]).contains("cannot be had").then_some(())
     });
     assert_eq!(text(&world.json("history --env dev --app midway")[0]["verdict"]), "running");
     assert!(["v1", "v2"].contains(&world.served("midway").as_str()), "traffic goes on");
