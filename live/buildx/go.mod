@@ -1,6 +1,6 @@
 module deployctl/live/buildx
 
-go 1.26.8
+go 1.26.3
 
 tool github.com/docker/buildx/cmd/buildx
 

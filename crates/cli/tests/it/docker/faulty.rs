@@ -100,35 +100,41 @@ fn trouble_that_comes_in_the_middle_is_waited_for() {
     let (Some(engine), Some(registry)) = (engine::shared(), Registry::open()) else { return };
     let faulty = Faulty::before(&registry);
     let spec = API.replace("image: \"", &format!("image: \"{}/", faulty.address()));
-    let steps = "route: {}\n    instances: 2\n    strategy: { canary: { steps: [50%], hold: 3s } }";
-    let world = world(&engine, "midway", &spec.replace("route: {}", steps));
+    // Another app comes first, and lets this one wait after its image was found.
+    let first = "  first:\n    command: [APP, \"{{ port }}\"]\n    route: { path: /first }\n    hooks: { before: [[/bin/sh, -c, \"while [ ! -e GO ]; do sleep 0.1; done\"]] }\n";
+    let world = world(&engine, "midway", &spec.replace("port: 8080", "port: 8080\n    depends_on: [first]"));
+    let go = world.path("go");
+    let first = first.replace("GO", &go.display().to_string());
+    let own = spec.replace("NAME", "midway").replace("port: 8080", "port: 8080\n    depends_on: [first]");
+    world.spec(&(own + &first));
     for version in ["v1", "v2"] {
         push(&engine, &registry, &format!("midway:{version}"), &format!("print={version}"));
     }
+    std::fs::write(&go, "").expect("a file");
     world.ok("deploy --env dev --all --version v1");
     let before = engine.containers("midway");
+    std::fs::remove_file(&go).expect("the file");
     let deploy = world.spawn("deploy --env dev --all --version v2");
-    poll("the first of the new ones", || {
-        engine.containers("midway").iter().any(|name| !before.contains(name)).then_some(())
-    });
+    let id = world.running();
     // Somebody prunes what the next container needs, and the registry is in trouble just then.
     faulty.does(Of::All, Wrong::Says(503, "", "UNAVAILABLE"));
-    let all = engine.docker(&["images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"]);
-    let repository = format!("{}/midway@sha256:", faulty.address());
-    for image in all.lines().filter(|line| line.starts_with(&repository)) {
-        engine.docker(&["rmi", "-f", image]);
-    }
-    let id = world.running();
-    poll("a word about it", || {
-        let shown = world.json(&format!("show {id}"));
-        eprintln!("{} {}", shown["waiting"], shown["verdict"]);
-        text(&shown["waiting"]).contains("cannot be had").then_some(())
+    let reference = format!("reference={}/midway", faulty.address());
+    let images = engine.docker(&["images", "-q", "--no-trunc", "--filter", &reference]);
+    let used = engine.docker(&["inspect", "-f", "{{.Image}}", &before[0]]);
+    let new: Vec<&str> = images.lines().filter(|image| *image != used).collect();
+    assert_eq!(new.len(), 1, "{images} without {used}");
+    engine.docker(&["rmi", "-f", new[0]]);
+    std::fs::write(&go, "").expect("a file");
+    let word = poll("a word about it", || {
+        let waiting = text(&world.json(&format!("show {id}"))["waiting"]);
+        waiting.contains("cannot be had").then_some(waiting)
     });
+    assert!(word.contains("midway@sha256:") && word.contains("503"), "{word}");
     assert_eq!(text(&world.json("history --env dev --app midway")[0]["verdict"]), "running");
-    assert!(["v1", "v2"].contains(&world.served("midway").as_str()), "traffic goes on");
+    assert_eq!(world.served("midway"), "v1", "traffic goes on");
     faulty.is_well();
     finish(deploy).code(0);
-    assert_eq!(world.now("midway"), "v2 healthy 2");
+    assert_eq!(world.now("midway"), "v2 healthy 1");
     world.ok("down --env dev --all");
 }
 
