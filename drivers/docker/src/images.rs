@@ -1,25 +1,23 @@
 //! Images: what a reference means, for good; getting it, and letting go of it.
 
-use crate::client::{FULL, Trouble, USUAL, WORK};
+use crate::client::{Trouble, USUAL};
 use crate::docker::{Docker, Inner};
 use crate::hold::{self, Held};
-use crate::pull::{self, Asked};
-use crate::{labels, layout, login};
+use crate::pull;
+use crate::{labels, layout};
 use async_trait::async_trait;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions};
+use bollard::query_parameters::ListImagesOptions;
 use deployctl_core::config::{Artifact, ArtifactFormat, ArtifactSource};
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::Sha256Hex;
 use deployctl_core::ports::{Artifacts, NotTaken};
-use deployctl_sys::crash;
-use futures_util::StreamExt;
 use std::time::{Duration, Instant};
 
 /// What became of a job is kept this long.
 const JOBS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-const CANNOT_HOLD: &str = "the image cannot be held";
+pub(crate) const CANNOT_HOLD: &str = "the image cannot be held";
 
 #[async_trait]
 impl Artifacts for Docker {
@@ -70,7 +68,7 @@ impl Artifacts for Docker {
 }
 
 /// A reference taken apart.
-struct Reference<'a> {
+pub(crate) struct Reference<'a> {
     /// Without tag and digest.
     repository: &'a str,
     digest: Option<&'a str>,
@@ -79,7 +77,7 @@ struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         let (name, digest) = text.split_once("@sha256:").map_or((text, None), |(name, digest)| (name, Some(digest)));
         let path = name.rfind('/').map_or(0, |slash| slash + 1);
         let repository = name[path..].find(':').map_or(name, |colon| &name[..path + colon]);
@@ -89,7 +87,7 @@ impl<'a> Reference<'a> {
     }
 
     /// By which a login is kept.
-    fn registry(&self) -> &'a str {
+    pub(crate) fn registry(&self) -> &'a str {
         match self.repository.split_once('/') {
             Some((host, _)) if self.has_host => host,
             _ => "docker.io",
@@ -136,23 +134,6 @@ impl Inner {
                 _ => Err(self.not_had(reference, known, trouble).await),
             },
         }
-    }
-
-    /// The digest that a registry has under a name; else its trouble, and whether it was told who we are.
-    async fn ask(&self, reference: &str, registry: &str) -> Result<Result<String, (Trouble, bool)>, NotTaken> {
-        let login = self.login(registry).await?;
-        let known = login.is_some();
-        let client = &self.engine()?.client;
-        let ask = client.call(WORK, |api| async move {
-            match tokio::time::timeout(pull::ANSWER, api.inspect_registry_image(reference, login)).await {
-                Ok(found) => found.map(Ok),
-                Err(_) => Ok(Err(pull::slow(pull::ANSWER))),
-            }
-        });
-        Ok(match ask.await.and_then(|found| found) {
-            Ok(found) => Ok(found.descriptor.digest.unwrap_or_default()),
-            Err(trouble) => Err((trouble, known)),
-        })
     }
 
     /// An image that only the engine has. One that deployctl had built is removed by it, when nothing needs it any more.
@@ -209,49 +190,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    async fn pull(&self, name: &str, digest: &str) -> Result<(), NotTaken> {
-        let login = self.login(Reference::of(name).registry()).await?;
-        let known = login.is_some();
-        let client = &self.engine()?.client;
-        let pull = client.call(pull::WHOLE, |api| async move {
-            let options = CreateImageOptionsBuilder::new().from_image(name).build();
-            let mut progress = Box::pin(api.create_image(Some(options), None, login));
-            loop {
-                match tokio::time::timeout(pull::STALL, progress.next()).await {
-                    Ok(None) => return Ok(Ok(())),
-                    Ok(Some(step)) => drop(step?),
-                    Err(_) => return Ok(Err(pull::slow(pull::STALL))),
-                }
-            }
-        });
-        if let Err(trouble) = pull.await.and_then(|done| done) {
-            return Err(self.not_had(name, known, trouble).await);
-        }
-        crash::point("docker.pulled");
-        // What was pulled by us is removed by us, when nothing needs it any more.
-        let there = self.inspect_image(name).await;
-        let there = there.map_err(|trouble| trouble.fault(&format!("the image {name} cannot be looked at")))?;
-        match there {
-            Some(image) => Ok(self.hold(digest, name, &image).await.map_err(|trouble| trouble.fault(CANNOT_HOLD))?),
-            None => Err(Fault::platform(format!("the image {name} was removed while it was pulled")).into()),
-        }
-    }
-
-    /// Why an image cannot be had, with what there is to be done about it.
-    async fn not_had(&self, image: &str, known: bool, trouble: Trouble) -> NotTaken {
-        let is_full = matches!(&trouble, Trouble::Said { message, .. } if message.contains(FULL));
-        let user = login::user();
-        let asked = Asked { image, registry: Reference::of(image).registry(), known, user: &user };
-        let not = match is_full {
-            true => trouble.fault(&format!("the image {image} cannot be had")).into(),
-            false => pull::why(&asked, trouble),
-        };
-        match self.disk().await {
-            Ok(disk) if is_full => NotTaken { fault: not.fault.hint(disk.advice()), ..not },
-            _ => not,
-        }
     }
 
     pub(crate) async fn inspect_image(&self, name: &str) -> Result<Option<ImageInspect>, Trouble> {

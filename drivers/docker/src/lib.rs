@@ -11,6 +11,7 @@ mod docker;
 mod drift;
 mod endpoint;
 mod events;
+mod fetch;
 mod hold;
 mod images;
 mod instances;

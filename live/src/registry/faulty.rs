@@ -135,8 +135,11 @@ fn answer(mut stream: TcpStream, does: &Mutex<Option<(Of, Wrong)>>, asked: &Mute
     let _ = say(&mut stream, method, good.status, &kept(&good), length, &good.body);
 }
 
+/// See [`head`].
+type Head = (String, Vec<(String, String)>, u64);
+
 /// The first line of a request, its headers, and how long its body is.
-fn head(reader: &mut impl BufRead) -> Option<(String, Vec<(String, String)>, u64)> {
+fn head(reader: &mut impl BufRead) -> Option<Head> {
     let (mut lines, mut length) = (Vec::new(), 0);
     loop {
         let mut line = String::new();

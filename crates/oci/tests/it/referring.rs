@@ -38,10 +38,8 @@ fn a_registry_that_knows_what_refers_to_an_image_is_asked() {
     let parts = refer(&server, &subject, "application/spdx+json", "parts");
     let word = refer(&server, &subject, "application/vnd.in-toto+json", "how it was made");
     let wanted = |via: &str| {
-        let mut all = vec![
-            format!("{via} application/spdx+json {parts}"),
-            format!("{via} application/vnd.in-toto+json {word}"),
-        ];
+        let mut all =
+            vec![format!("{via} application/spdx+json {parts}"), format!("{via} application/vnd.in-toto+json {word}")];
         all.sort();
         all
     };
