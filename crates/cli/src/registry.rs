@@ -43,26 +43,25 @@ pub(crate) async fn with<T: Send + 'static>(
 
 /// Under which name trouble is explained.
 pub(crate) fn code(kind: TroubleKind) -> &'static str {
+    refusal(kind).1
+}
+
+fn refusal(kind: TroubleKind) -> (RefusedKind, &'static str) {
     match kind {
-        TroubleKind::Usage => "bad-usage",
-        TroubleKind::Missing => "image-missing",
-        TroubleKind::Denied => "registry-denied",
-        TroubleKind::Unsigned => "not-signed",
-        TroubleKind::Taken => "tag-taken",
-        TroubleKind::Busy | TroubleKind::Unreachable => "registry-unreachable",
-        TroubleKind::Wrong => "registry-wrong",
+        TroubleKind::Usage => (RefusedKind::Usage, "bad-usage"),
+        TroubleKind::Missing => (RefusedKind::Usage, "image-missing"),
+        TroubleKind::Denied => (RefusedKind::Denied, "registry-denied"),
+        TroubleKind::Unsigned => (RefusedKind::Denied, "not-signed"),
+        TroubleKind::Taken => (RefusedKind::Conflict, "tag-taken"),
+        TroubleKind::Busy | TroubleKind::Unreachable => (RefusedKind::Unreachable, "registry-unreachable"),
+        TroubleKind::Wrong => (RefusedKind::Unreachable, "registry-wrong"),
     }
 }
 
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
-        let kind = match trouble.kind {
-            TroubleKind::Usage | TroubleKind::Missing => RefusedKind::Usage,
-            TroubleKind::Denied | TroubleKind::Unsigned => RefusedKind::Denied,
-            TroubleKind::Taken => RefusedKind::Conflict,
-            TroubleKind::Busy | TroubleKind::Unreachable | TroubleKind::Wrong => RefusedKind::Unreachable,
-        };
-        let refused = Refused::new(kind, code(trouble.kind), trouble.message);
+        let (kind, code) = refusal(trouble.kind);
+        let refused = Refused::new(kind, code, trouble.message);
         Self::Refused(Refused { hint: trouble.hint, ..refused })
     }
 }
