@@ -1,8 +1,11 @@
 //! Chores of the repository, run as `cargo xtask NAME`.
 
+mod buildx;
 mod compose;
 mod crash;
+mod go;
 mod proof;
+mod registry;
 mod tidy;
 
 use std::path::Path;
@@ -13,13 +16,15 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::run(root),
         Some("compose") => compose::run(root),
+        Some("buildx") => buildx::run(root),
+        Some("registry") => registry::run(root),
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
         Some("lost-docker") => proof::run(root, "lost-docker", "lost-requests-docker.md"),
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, compose, crash, lost, lost-docker, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, compose, buildx, registry, crash, lost, lost-docker, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

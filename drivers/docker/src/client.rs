@@ -18,7 +18,7 @@ const OLDEST: (usize, usize) = (1, 41);
 const NO_LIMIT: u64 = 24 * 3600;
 
 /// In a message of the engine, whose other words differ each time.
-const FULL: &str = "no space left on device";
+pub(crate) const FULL: &str = "no space left on device";
 
 /// The engine behind a socket.
 #[derive(Debug)]

@@ -264,7 +264,7 @@ impl Inner {
         fence: Fence,
     ) -> Result<String, Fault> {
         let image = request::image(wanted.config, release.artifact.as_ref())?;
-        self.ensure_image(&image).await?;
+        self.ensure_image(&image).await.map_err(|not| not.fault)?;
         match wanted.config.compose {
             None => self.ensure_volumes(wanted).await?,
             Some(_) => self.ensure_project(wanted).await?,

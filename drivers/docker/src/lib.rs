@@ -6,10 +6,13 @@
 mod adopt;
 mod client;
 mod compose;
+mod disk;
 mod docker;
 mod drift;
 mod endpoint;
 mod events;
+mod fetch;
+mod hold;
 mod images;
 mod instances;
 mod jobs;
@@ -20,12 +23,14 @@ mod login;
 mod logs;
 mod minder;
 mod probe;
+mod pull;
 mod request;
 mod same;
 mod secrets;
 mod tracked;
 mod view;
 
+pub use disk::{EngineDisk, Taken, VolumeDisk};
 pub use docker::{Docker, DockerOptions};
 pub use endpoint::Endpoint;
 pub use labels::BUILT;

@@ -1,7 +1,9 @@
 //! A real OCI registry (`docker-registry`) on this machine for one test program, and images to put into it.
 
 mod call;
+pub mod faulty;
 mod image;
+mod referring;
 pub mod signer;
 
 pub use image::{Image, digest_of};

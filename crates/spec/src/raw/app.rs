@@ -177,6 +177,10 @@ pub(crate) struct ImageBuild {
     /// Arguments of the build; whoever has the image can read them.
     #[schemars(extend("examples" = [{"PROFILE": "release"}]))]
     pub(crate) args: Option<Entries<At<Text>>>,
+    /// Secrets that a step may read, with `RUN --mount=type=secret,id=NAME` as `/run/secrets/NAME`: `env:NAME`, `file:PATH` or
+    /// `stdin:` for each. They are in no layer. Needs BuildKit.
+    #[schemars(extend("examples" = [{"npm": "env:NPM_TOKEN"}]))]
+    pub(crate) secrets: Option<Entries<At<Text>>>,
 }
 
 /// A secret, by reference.

@@ -1,7 +1,9 @@
 //! Compose projects on a real Docker Engine, read by a real Docker Compose.
 
 mod adoption;
+mod asked;
 mod bad;
+mod lacks;
 mod layouts;
 
 use crate::it::docker::engine::{Engine, shared};

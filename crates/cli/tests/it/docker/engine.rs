@@ -132,7 +132,7 @@ impl Engine {
         let mut command = daemon("dockerd");
         command.arg("--containerd").arg(self.folder.join("c")).arg("--data-root").arg(self.folder.join("data"));
         command.arg("--exec-root").arg(self.folder.join("exec")).arg("-p").arg(self.folder.join("pid"));
-        command.args(["-H", &self.socket()]).args(self.bridge.flags());
+        command.args(["-H", &self.socket(), "--max-download-attempts", "2"]).args(self.bridge.flags());
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let _ = std::fs::remove_file(self.folder.join("pid"));
         *self.process.lock().unwrap() = Some(command.spawn().expect("dockerd"));

@@ -1,8 +1,12 @@
 //! Containers on a real Docker Engine, as a person sees them.
 
+mod building;
 mod builds;
 mod contract;
+mod drift;
 pub(crate) mod engine;
+mod faulty;
+mod images;
 mod registry;
 mod stateful;
 mod trouble;

@@ -169,7 +169,8 @@ fn a_registry_is_told_who_logged_in() {
     let mut world = world(&engine, "closed", &API.replace("image: \"", &image));
     let refused = world.run("deploy --env dev --all --version v1");
     assert_ne!(refused.code, 0);
-    assert!(refused.last().contains("`docker login` as the user of deployctl's engine"), "{}", refused.err);
+    let says = format!("nobody is logged in to {0}: `docker login {0}` as ", registry.address());
+    assert!(refused.last().starts_with("error[registry-denied]") && refused.err.contains(&says), "{}", refused.err);
     world.var("DOCKER_CONFIG", config);
     kill(world.role("engine")[0], Signal::TERM);
     poll("its end", || world.role("engine").is_empty().then_some(()));
