@@ -2,7 +2,7 @@
 //! deployctl is. `cargo xtask lost` and `cargo xtask bench` build what they need and run them.
 
 use clap::{Parser, Subcommand};
-use deployctl_live::{On, bench, lost};
+use deployctl_live::{On, bench, dockerd, lost};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -107,6 +107,9 @@ fn main() -> ExitCode {
 }
 
 fn prove(args: &Lost, ons: &[On]) -> Result<bool, String> {
+    if let Some(lacking) = ons.contains(&On::Compose).then(dockerd::lacking_for_compose).flatten() {
+        return Err(format!("this proof needs {lacking}"));
+    }
     let mut all = Vec::new();
     for on in ons {
         let findings = lost::run(&options(args, *on)?)?;

@@ -29,6 +29,11 @@ pub fn lacking() -> Option<&'static str> {
     root.or_else(|| programs.into_iter().find(|name| !has(name)))
 }
 
+/// What a Compose project on such an engine needs and this machine lacks.
+pub fn lacking_for_compose() -> Option<&'static str> {
+    lacking().or_else(|| compose().is_none().then_some("Docker Compose, which `cargo xtask compose` builds"))
+}
+
 /// An engine that runs. Dropping it ends its containers and itself, and removes its folder and its [`Bridge`].
 pub struct Dockerd {
     // In the order in which they go.

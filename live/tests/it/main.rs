@@ -45,8 +45,7 @@ fn lacking_for_docker() -> Option<&'static str> {
 
 /// What a Compose project on such an engine needs and is not there, likewise.
 fn lacking_for_compose() -> Option<&'static str> {
-    let plugin = dockerd::compose().is_none().then_some("Docker Compose: `cargo xtask compose`");
-    must_be_there(dockerd::lacking().or(plugin))
+    must_be_there(dockerd::lacking_for_compose())
 }
 
 fn must_be_there(lacking: Option<&'static str>) -> Option<&'static str> {
