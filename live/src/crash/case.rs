@@ -70,7 +70,9 @@ pub(crate) fn prepare(
         world.version(version, None)?;
     }
     world.version("bad", Some(flow.bad))?;
-    let made = flow.before.iter().try_for_each(|args| world.ok(args).map(drop));
+    let file = flow.compose_file.map_or(Ok(()), |text| world.compose_file(text));
+    let up = file.and_then(|()| if flow.is_adopted { world.compose_up("v1") } else { Ok(()) });
+    let made = up.and_then(|()| flow.before.iter().try_for_each(|args| world.ok(args).map(drop)));
     let made = made.and_then(|()| oracle::mark_data(&world, flow));
     match made {
         Ok(()) => Ok(world),
