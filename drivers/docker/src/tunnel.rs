@@ -1,0 +1,206 @@
+//! Ways by SSH to containers of another machine: a port of this machine's loopback each, through one `ssh` that outlives the
+//! engine of deployctl, as the proxy does that sends requests by them.
+
+use crate::address::{Address, Ssh};
+use crate::client::USUAL;
+use crate::connect::{denied, ssh, unreachable};
+use crate::layout;
+use deployctl_core::fault::Fault;
+use deployctl_core::id::InstanceId;
+use deployctl_runner::fence::make_private;
+use deployctl_runner::trouble::trouble;
+use deployctl_sys::process::Identity;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+/// Its socket, in its folder. Named without it: an address of a socket holds few bytes.
+const SOCKET: &str = "socket";
+const LOG: &str = "log";
+/// A port that was free a moment ago may be taken: so often another one is tried.
+const TRIES: usize = 5;
+/// Nothing listens there; that it is asked for shows whether anything may be.
+const NOWHERE: &str = "127.0.0.1:1";
+
+/// The ways of one state to the containers of one machine.
+pub(crate) struct Tunnel {
+    ssh: Ssh,
+    at: Address,
+    folder: PathBuf,
+    ways: Mutex<Ways>,
+}
+
+#[derive(Default)]
+struct Ways {
+    is_read: bool,
+    /// What goes there, if it runs.
+    master: Option<Identity>,
+    all: BTreeMap<InstanceId, Way>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Way {
+    /// Of this machine's loopback.
+    port: u16,
+    /// The container's own address there.
+    to: String,
+    /// Whether the present master has it; after a start nobody knows, and it is asked for again.
+    #[serde(skip)]
+    is_open: bool,
+}
+
+impl Way {
+    fn spec(&self) -> String {
+        format!("127.0.0.1:{}:{}", self.port, self.to)
+    }
+}
+
+impl Tunnel {
+    pub(crate) fn new(ssh: Ssh, folder: PathBuf) -> Self {
+        Self { at: Address::Ssh { ssh: ssh.clone() }, ssh, folder, ways: Mutex::default() }
+    }
+
+    /// Where on this machine the container of `id` answers, which has the address `to` there.
+    pub(crate) async fn way(&self, id: &InstanceId, to: &str) -> Result<String, Fault> {
+        let mut ways = self.ways.lock().await;
+        self.read(&mut ways)?;
+        self.ensure_master(&mut ways).await?;
+        let known = ways.all.get(id).filter(|way| way.to == to).cloned();
+        if let Some(way) = known.as_ref().filter(|way| way.is_open) {
+            return Ok(format!("127.0.0.1:{}", way.port));
+        }
+        if let Some(old) = ways.all.get(id).filter(|way| way.to != to) {
+            // The container was started again, and has another address.
+            let _ = self.tell("cancel", Some(&old.spec())).await;
+        }
+        let mut port = known.map(|way| way.port);
+        for _ in 0..TRIES {
+            let way = Way { port: port.take().map_or_else(free_port, Ok)?, to: to.to_owned(), is_open: true };
+            layout::write(&self.folder.join("ways").join(id.as_str()), &way)?;
+            // One that is open already stays as it is.
+            let done = self.tell("forward", Some(&way.spec())).await?;
+            if done.status.success() {
+                let address = format!("127.0.0.1:{}", way.port);
+                ways.all.insert(id.clone(), way);
+                return Ok(address);
+            }
+            ways.all.remove(id);
+        }
+        Err(unreachable(&self.at, "no port of 127.0.0.1 can be forwarded there"))
+    }
+
+    /// The container of `id` is gone. With the last one goes the tunnel.
+    pub(crate) async fn close(&self, id: &InstanceId) -> Result<(), Fault> {
+        let mut ways = self.ways.lock().await;
+        self.read(&mut ways)?;
+        let Some(way) = ways.all.remove(id) else { return Ok(()) };
+        let spec = way.spec();
+        let last = ways.all.is_empty();
+        let said = if last { self.tell("exit", None) } else { self.tell("cancel", Some(&spec)) };
+        // Where there is none any more, there is nothing to be closed.
+        drop(Box::pin(said).await);
+        if last {
+            ways.master = None;
+        }
+        let path = self.folder.join("ways").join(id.as_str());
+        layout::remove(&path).map_err(|e| trouble("what is known of containers cannot be removed:", &path, &e))
+    }
+
+    fn read(&self, ways: &mut Ways) -> Result<(), Fault> {
+        if ways.is_read {
+            return Ok(());
+        }
+        let folder = self.folder.join("ways");
+        make_private(&folder).map_err(|e| trouble("no folder for the tunnel can be made at", &folder, &e))?;
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let id = entry.file_name().to_str().and_then(|name| InstanceId::new(name).ok());
+            if let (Some(id), Some(way)) = (id, layout::read::<Way>(&entry.path())?) {
+                ways.all.insert(id, way);
+            }
+        }
+        ways.is_read = true;
+        Ok(())
+    }
+
+    /// Has the `ssh` that holds the ways run: the one that does, or a new one.
+    async fn ensure_master(&self, ways: &mut Ways) -> Result<(), Fault> {
+        if ways.master.as_ref().is_some_and(Identity::is_alive) {
+            return Ok(());
+        }
+        ways.all.values_mut().for_each(|way| way.is_open = false);
+        ways.master = self.running().await?;
+        if ways.master.is_none() {
+            self.is_allowed().await?;
+            self.start().await?;
+            ways.master = self.running().await?;
+        }
+        match ways.master {
+            Some(_) => Ok(()),
+            None => Err(unreachable(&self.at, "`ssh` ends as soon as it is connected")),
+        }
+    }
+
+    async fn start(&self) -> Result<(), Fault> {
+        let _ = std::fs::remove_file(self.folder.join(SOCKET));
+        let log = self.folder.join(LOG);
+        let _ = std::fs::remove_file(&log);
+        let log_text = log.to_string_lossy().into_owned();
+        let mut command = ssh::command(&self.ssh, &["-f", "-N", "-T", "-M", "-S", SOCKET, "-E", &log_text], &[]);
+        // It goes on when this process ends.
+        command.kill_on_drop(false).current_dir(&self.folder).stdout(Stdio::null()).stderr(Stdio::null());
+        let begun = command.status().await.map_err(|e| ssh::not_started(&e, &self.at))?;
+        if begun.success() {
+            return Ok(());
+        }
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        Err(ssh::why(begun.code(), &said, &self.ssh, &self.at))
+    }
+
+    /// The one that listens on the socket, if one does.
+    async fn running(&self) -> Result<Option<Identity>, Fault> {
+        let said = self.tell("check", None).await?;
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let pid = said.split_once("pid=").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+        Ok(pid.and_then(|pid| Identity::of(pid).ok().flatten()))
+    }
+
+    /// Whether that machine passes connections on at all. Else every container would look as if nothing listened there.
+    async fn is_allowed(&self) -> Result<(), Fault> {
+        // The last word counts where one is said twice: what is said of a connection is no error to `ssh`.
+        let more =
+            ["-T", "-o", "ControlPath=none", "-o", "LogLevel=INFO", "-o", "ClearAllForwardings=no", "-W", NOWHERE];
+        let said = self.done(ssh::command(&self.ssh, &more, &[])).await?;
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        if !said.contains("administratively prohibited") {
+            return Ok(());
+        }
+        let why = format!("the server of SSH on {} passes no connections on", self.ssh.host);
+        Err(denied(&self.at, &why)
+            .hint("containers there are reached through it: `AllowTcpForwarding yes` in sshd_config"))
+    }
+
+    /// Has the master do something.
+    async fn tell(&self, what: &str, forward: Option<&str>) -> Result<Output, Fault> {
+        let mut more = vec!["-S", SOCKET, "-O", what];
+        more.extend(forward.iter().flat_map(|spec| ["-L", spec]));
+        let mut command = ssh::command(&self.ssh, &more, &[]);
+        command.current_dir(&self.folder);
+        self.done(command).await
+    }
+
+    async fn done(&self, mut command: Command) -> Result<Output, Fault> {
+        match tokio::time::timeout(USUAL, command.output()).await {
+            Ok(done) => done.map_err(|e| ssh::not_started(&e, &self.at)),
+            Err(_) => Err(unreachable(&self.at, "`ssh` does not come to an end")),
+        }
+    }
+}
+
+fn free_port() -> Result<u16, Fault> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.map(|address| address.port()).map_err(|e| Fault::platform(format!("no port of 127.0.0.1 is free: {e}")))
+}
