@@ -66,8 +66,10 @@ pub(crate) async fn look(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
             );
             let look = Look { drift, ..Look::of(&inspected, tracked.record.network()) };
             // A way that cannot be had now is had by a later look; until then nobody says that nothing answers.
-            let at = engine.reach.address(&tracked.id, &inspected, &tracked.record, &look).await;
-            Look { at: at.unwrap_or_default(), ..look }
+            match engine.reach.address(&tracked.id, &inspected, &tracked.record, &look).await {
+                Ok(at) => Look { at, ..look },
+                Err(fault) => Look { no_way: Some(fault.message), ..look },
+            }
         }
         Err(trouble) if trouble.is_missing() => {
             tracked.update(|view| view.removed = true);

@@ -104,7 +104,10 @@ async fn interruption(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) 
             tracked.checked(started, Seen::NotYet(why));
         }
     };
-    let is_known = || tracked.record.port.is_none() || tracked.view().look.at.is_some();
+    let is_known = || match &tracked.view().look {
+        look if look.at.is_some() || !look.is_running() || tracked.record.port.is_none() => Ok(()),
+        look => Err(look.no_way.clone().unwrap_or_else(|| "the engine publishes no port of it".into())),
+    };
     node.interruption(waits, is_known).await
 }
 

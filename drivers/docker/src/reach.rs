@@ -121,13 +121,14 @@ impl Inner {
 
     /// Waits until the engine can be asked and the container has an address, if that is not so now. What a check says
     /// meanwhile is no word about the container. Returns how long that took.
-    pub(crate) async fn interruption(&self, waits: impl Fn(String), is_known: impl Fn() -> bool) -> Duration {
+    pub(crate) async fn interruption(
+        &self,
+        waits: impl Fn(String),
+        is_known: impl Fn() -> Result<(), String>,
+    ) -> Duration {
         let begun = Instant::now();
         let mut lost = false;
-        while let Err(why) = self.asked().await.and_then(|()| match is_known() {
-            true => Ok(()),
-            false => Err("its address is not known yet".to_owned()),
-        }) {
+        while let Err(why) = self.asked().await.and_then(|()| is_known()) {
             lost = true;
             waits(why);
             sleep(AGAIN).await;

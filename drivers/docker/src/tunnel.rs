@@ -12,6 +12,7 @@ use deployctl_runner::trouble::trouble;
 use deployctl_sys::process::Identity;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -69,13 +70,12 @@ impl Tunnel {
         let mut ways = self.ways.lock().await;
         self.read(&mut ways)?;
         self.ensure_master(&mut ways).await?;
-        let known = ways.all.get(id).filter(|way| way.to == to).cloned();
-        if let Some(way) = known.as_ref().filter(|way| way.is_open) {
-            return Ok(format!("127.0.0.1:{}", way.port));
-        }
-        if let Some(old) = ways.all.get(id).filter(|way| way.to != to) {
+        let known = ways.all.get(id).cloned();
+        match &known {
+            Some(way) if way.to == to && way.is_open => return Ok(format!("127.0.0.1:{}", way.port)),
             // The container was started again, and has another address.
-            let _ = self.tell("cancel", Some(&old.spec())).await;
+            Some(old) if old.to != to => drop(self.tell("cancel", Some(&old.spec())).await),
+            _ => {}
         }
         let mut port = known.map(|way| way.port);
         for _ in 0..TRIES {
@@ -150,9 +150,9 @@ impl Tunnel {
         let _ = std::fs::remove_file(&log);
         let log_text = log.to_string_lossy().into_owned();
         let mut command = ssh::command(&self.ssh, &["-f", "-N", "-T", "-M", "-S", SOCKET, "-E", &log_text], &[]);
-        // It goes on when this process ends.
-        command.kill_on_drop(false).current_dir(&self.folder).stdout(Stdio::null()).stderr(Stdio::null());
-        let begun = command.status().await.map_err(|e| ssh::not_started(&e, &self.at))?;
+        // What is connected goes to the background, and goes on when this process ends.
+        command.current_dir(&self.folder).stdout(Stdio::null()).stderr(Stdio::null());
+        let begun = self.ended(command.status()).await?;
         if begun.success() {
             return Ok(());
         }
@@ -170,9 +170,8 @@ impl Tunnel {
 
     /// Whether that machine passes connections on at all. Else every container would look as if nothing listened there.
     async fn is_allowed(&self) -> Result<(), Fault> {
-        // The last word counts where one is said twice: what is said of a connection is no error to `ssh`.
-        let more =
-            ["-T", "-o", "ControlPath=none", "-o", "LogLevel=INFO", "-o", "ClearAllForwardings=no", "-W", NOWHERE];
+        // What is said first counts where it is said twice. What becomes of a connection is no error to `ssh`.
+        let more = ["-T", "-o", "ControlPath=none", "-o", "LogLevel=INFO", "-W", NOWHERE];
         let said = self.done(ssh::command(&self.ssh, &more, &[])).await?;
         let said = String::from_utf8_lossy(&said.stderr).into_owned();
         if !said.contains("administratively prohibited") {
@@ -193,7 +192,11 @@ impl Tunnel {
     }
 
     async fn done(&self, mut command: Command) -> Result<Output, Fault> {
-        match tokio::time::timeout(USUAL, command.output()).await {
+        self.ended(command.output()).await
+    }
+
+    async fn ended<T>(&self, done: impl Future<Output = io::Result<T>>) -> Result<T, Fault> {
+        match tokio::time::timeout(USUAL, done).await {
             Ok(done) => done.map_err(|e| ssh::not_started(&e, &self.at)),
             Err(_) => Err(unreachable(&self.at, "`ssh` does not come to an end")),
         }

@@ -26,6 +26,8 @@ pub(crate) struct Look {
     pub(crate) ip: Option<String>,
     /// Where it answers, as this machine sees it.
     pub(crate) at: Option<String>,
+    /// Why that is not known, if it could be.
+    pub(crate) no_way: Option<String>,
     /// What somebody changed by hand.
     pub(crate) drift: Option<String>,
     /// What the image's own health check says, and printed last.
@@ -54,6 +56,7 @@ impl Look {
             error: state.error.unwrap_or_default(),
             ip,
             at: None,
+            no_way: None,
             drift: None,
             own,
         }

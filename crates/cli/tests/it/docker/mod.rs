@@ -2,7 +2,9 @@
 
 mod builds;
 mod contract;
+mod elsewhere;
 pub(crate) mod engine;
+mod far;
 mod registry;
 mod stateful;
 mod trouble;
