@@ -72,7 +72,8 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
     let mut due = Instant::now() + rule.within.0.saturating_sub(up);
     let mut pause = FIRST;
     loop {
-        let left = due.saturating_duration_since(Instant::now()).max(OFTEN);
+        let begun = Instant::now();
+        let left = due.saturating_duration_since(begun).max(OFTEN);
         let what = match once(node, tracked, rule, rule.timeout.0.min(left)).await {
             Ok(()) => {
                 tracked.checked(started, Seen::Healthy);
@@ -80,7 +81,9 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
             }
             Err(what) => what,
         };
-        due += interruption(node, tracked, started).await;
+        if was_cut_off(node, tracked, started).await {
+            due += begun.elapsed();
+        }
         let new = !tracked.view().ever_healthy;
         if new && Instant::now() >= due {
             let lines = last_lines(node, &tracked.container).await;
@@ -94,10 +97,10 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
     }
 }
 
-/// How long an engine elsewhere could not be reached, if that is why a check failed: it waits until it can.
-async fn interruption(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) -> Duration {
+/// Whether a check may have failed because an engine elsewhere, or the way there, was cut off: then it waits until it is not.
+async fn was_cut_off(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) -> bool {
     if !node.is_elsewhere() {
-        return Duration::ZERO;
+        return false;
     }
     let waits = |why: String| {
         if !tracked.view().ever_healthy {
@@ -108,7 +111,7 @@ async fn interruption(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) 
         look if look.at.is_some() || !look.is_running() || tracked.record.port.is_none() => Ok(()),
         look => Err(look.no_way.clone().unwrap_or_else(|| "the engine publishes no port of it".into())),
     };
-    node.interruption(waits, is_known).await
+    node.was_cut_off(&tracked.id, is_known, waits).await
 }
 
 /// Asks at every interval; so many bad answers in a row make it unhealthy, one good answer healthy again.
@@ -122,7 +125,7 @@ async fn while_it_lasts(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str
                 tracked.checked(started, Seen::Healthy);
             }
             // What cannot be reached is not therefore ill.
-            Err(_) if interruption(node, tracked, started).await > Duration::ZERO => {}
+            Err(_) if was_cut_off(node, tracked, started).await => {}
             Err(what) => {
                 failures += 1;
                 if failures >= rule.failures.max(1) {

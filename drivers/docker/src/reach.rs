@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// How often an engine that cannot be reached is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -119,21 +119,27 @@ impl Inner {
         }
     }
 
-    /// Waits until the engine can be asked and the container has an address, if that is not so now. What a check says
-    /// meanwhile is no word about the container. Returns how long that took.
-    pub(crate) async fn interruption(
+    /// Waits until the engine can be asked and there is a way to the container of `id`, if that is not so now: what a check
+    /// said meanwhile is no word about the container. Says whether it had to wait.
+    pub(crate) async fn was_cut_off(
         &self,
-        waits: impl Fn(String),
+        id: &InstanceId,
         is_known: impl Fn() -> Result<(), String>,
-    ) -> Duration {
-        let begun = Instant::now();
+        waits: impl Fn(String),
+    ) -> bool {
         let mut lost = false;
         while let Err(why) = self.asked().await.and_then(|()| is_known()) {
             lost = true;
             waits(why);
             sleep(AGAIN).await;
         }
-        if lost { begun.elapsed() } else { Duration::ZERO }
+        let Ok(Reach::Through(tunnel)) = self.engine().map(|engine| &engine.reach) else { return lost };
+        while let Err(fault) = tunnel.leads(id).await {
+            lost = true;
+            waits(fault.message);
+            sleep(AGAIN).await;
+        }
+        lost
     }
 
     async fn asked(&self) -> Result<(), String> {

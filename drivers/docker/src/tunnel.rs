@@ -16,6 +16,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
@@ -24,6 +25,8 @@ const SOCKET: &str = "socket";
 const LOG: &str = "log";
 /// A port that was free a moment ago may be taken: so often another one is tried.
 const TRIES: usize = 5;
+/// A machine that is there says no by then.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Nothing listens there; that it is asked for shows whether anything may be.
 const NOWHERE: &str = "127.0.0.1:1";
 
@@ -91,6 +94,19 @@ impl Tunnel {
             ways.all.remove(id);
         }
         Err(unreachable(&self.at, "no port of 127.0.0.1 can be forwarded there"))
+    }
+
+    /// Whether the way to the container of `id` leads there, as far as that machine: what is not there any more is made again.
+    pub(crate) async fn leads(&self, id: &InstanceId) -> Result<(), Fault> {
+        let to = self.ways.lock().await.all.get(id).map(|way| way.to.clone());
+        let Some(to) = to else { return Ok(()) };
+        self.way(id, &to).await?;
+        // That machine says no at once, if it hears us: a connection that was cut may come to life again, or not.
+        let mut command = self.master(&["-W", NOWHERE]);
+        match tokio::time::timeout(ANSWER, command.output()).await {
+            Ok(done) => done.map(drop).map_err(|e| ssh::not_started(&e, &self.at)),
+            Err(_) => Err(unreachable(&self.at, "the way there does not answer")),
+        }
     }
 
     /// The container of `id` is gone. With the last one goes the tunnel.
@@ -184,11 +200,17 @@ impl Tunnel {
 
     /// Has the master do something.
     async fn tell(&self, what: &str, forward: Option<&str>) -> Result<Output, Fault> {
-        let mut more = vec!["-S", SOCKET, "-O", what];
-        more.extend(forward.iter().flat_map(|spec| ["-L", spec]));
-        let mut command = ssh::command(&self.ssh, &more, &[]);
-        command.current_dir(&self.folder);
-        self.done(command).await
+        let mut words = vec!["-O", what];
+        words.extend(forward.iter().flat_map(|spec| ["-L", spec]));
+        self.done(self.master(&words)).await
+    }
+
+    /// What goes by the master's socket, whatever machine is meant: its settings would only add ways of their own.
+    fn master(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(["-F", "/dev/null", "-o", "BatchMode=yes", "-S", SOCKET]).args(words).args(["--", &self.ssh.host]);
+        command.current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        command
     }
 
     async fn done(&self, mut command: Command) -> Result<Output, Fault> {

@@ -1,4 +1,4 @@
-//! The program `ssh`: the only place where it is told what to do. It is never answered for anybody: no password, and no "yes"
+//! The program `ssh`, as it goes to another machine. It is never answered for anybody: no password, and no "yes"
 //! to a host that is not known.
 
 use super::{denied, greet, unreachable};

@@ -73,7 +73,8 @@ pub(crate) fn trouble(error: &io::Error, tcp: &Tcp, folder: &Path, at: &Address)
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 denied(at, "its certificate does not hold yet").hint("look at the clocks of both machines")
             }
-            CertificateError::UnknownIssuer => {
+            // An authority of the same name that is another one.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 denied(at, &format!("its certificate is from nobody in {}", file(AUTHORITY)))
                     .hint("either that is not the engine, or its authority's certificate is missing in that file")
             }

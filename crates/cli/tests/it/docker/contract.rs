@@ -32,14 +32,35 @@ deployctl_testkit::driver_contract!(match Containers::new(None).await {
     None => return,
 });
 
-/// The same, as if the engine were elsewhere: by TCP, and its containers by the ports that it publishes.
+/// The same, as if the engine were elsewhere: by TCP, and its containers by the ports that it publishes. But for
+/// `looking_changes_nothing`, which claims, and a claim refuses the folder of this machine that a bench is known by.
 mod by_tcp {
     use super::{Containers, free_port};
 
-    deployctl_testkit::driver_contract!(match Containers::new(Some(free_port())).await {
-        Some(bench) => bench,
-        None => return,
-    });
+    deployctl_testkit::driver_contract! {
+        match Containers::new(Some(free_port())).await {
+            Some(bench) => bench,
+            None => return,
+        };
+        observe_says_what_was_asked,
+        converge_twice_is_converge_once,
+        interrupted_anywhere_it_ends_the_same,
+        the_way_down_leaves_nothing,
+        what_was_taken_away_is_made_good,
+        a_replaced_owner_starts_and_stops_nothing,
+        who_shows_a_newer_fence_is_the_owner,
+        a_replaced_owner_moves_no_traffic,
+        a_replaced_owner_runs_and_kills_no_job,
+        what_exits_at_once_is_said_with_its_last_lines,
+        what_never_is_healthy_is_said_with_its_last_lines,
+        who_waits_is_woken,
+        out_of_reach_is_no_verdict,
+        a_job_begins_once,
+        a_job_that_fails_says_how,
+        a_job_whose_caller_goes_away_begins_once,
+        a_killed_job_is_gone_with_all_it_started,
+        a_job_that_was_killed_before_never_begins,
+    }
 }
 
 /// A state directory whose containers run on the shared engine, by a socket or a port of loopback of its own.

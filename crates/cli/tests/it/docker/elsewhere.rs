@@ -3,6 +3,7 @@
 use super::API;
 use super::far::{self, Far};
 use crate::it::world::{World, finish, poll, text};
+use std::time::{Duration, Instant};
 
 fn image(far: &Far, name: &str, conf: &str) {
     far.engine.image(name, conf, &[]);
@@ -43,15 +44,21 @@ fn a_life(far: &Far, world: &World, app: &str) {
 /// Nothing goes to the machine and back while a deployment is under way: it waits and goes on, and nothing is condemned.
 fn a_cut(far: &Far, world: &World, app: &str, says: &str) {
     image(far, &format!("{app}:v1"), "");
-    image(far, &format!("{app}:v2"), "print=two");
+    // Not healthy at once, so that it is cut off before it is.
+    image(far, &format!("{app}:v2"), "health=flaky:10");
     world.ok("deploy --env dev --all --version v1");
-    let before = far.engine.containers(app);
     let deploy = world.spawn("deploy --env dev --all --version v2");
-    poll("a new container", || far.engine.containers(app).iter().any(|name| !before.contains(name)).then_some(()));
+    let scope = format!("label=io.deployctl.scope=p/dev/default/{app}");
+    poll("a new container that runs", || {
+        let running = far.engine.docker(&["ps", "--filter", &scope, "--format", "{{.Names}}"]);
+        (running.lines().count() == 2).then_some(())
+    });
     far.cut(true);
+    let begun = Instant::now();
     let id = world.running();
     poll(says, || text(&world.json(&format!("show {id}"))["waiting"]).contains(says).then_some(()));
     assert_eq!(text(&world.status("dev", app)["health"]), "unknown");
+    poll("longer than it may take to be healthy", || (begun.elapsed() > Duration::from_secs(11)).then_some(()));
     far.cut(false);
     finish(deploy).code(0);
     assert_eq!(world.history(app), ["v2 succeeded", "v1 succeeded"]);
@@ -155,7 +162,7 @@ fn a_context_and_a_build_lead_to_the_same_engine() {
     assert!(create.output().expect("docker").status.success(), "docker context create");
     world.var("DOCKER_CONTEXT", "far");
     image(&far, "contextbase:1", "");
-    world.write("Dockerfile", "FROM contextbase:1\nLABEL built=here\n");
+    world.write("p/Dockerfile", "FROM contextbase:1\nLABEL built=here\n");
     world.ok("deploy --env dev --all --version v1 --build-here");
     assert_eq!(world.served("context"), "v1");
     assert_eq!(far.engine.docker(&["image", "inspect", "-f", "{{.Config.Labels.built}}", "context:v1"]), "here");

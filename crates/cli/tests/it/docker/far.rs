@@ -211,6 +211,7 @@ fn certificates(folder: &Path, address: &str) {
     for folder in [folder.to_owned(), folder.join("others")] {
         std::fs::create_dir_all(&folder).expect("a folder");
         let names = format!("subjectAltName=IP:{address}\nextendedKeyUsage=serverAuth,clientAuth\n");
+        std::fs::write(folder.join("other-names"), names.replace(address, "10.94.0.250")).expect("a file");
         std::fs::write(folder.join("names"), names).expect("a file");
         let sign = "x509 -req -in request -CA ca.pem -CAkey ca-key.pem -CAcreateserial";
         let new = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
@@ -219,7 +220,7 @@ fn certificates(folder: &Path, address: &str) {
             format!("req {new} -keyout key.pem -out request -subj /CN=engine"),
             format!("{sign} -days 2 -extfile names -out cert.pem"),
             format!("{sign} -days -1 -extfile names -out expired.pem"),
-            format!("{sign} -days 2 -out nameless.pem"),
+            format!("{sign} -days 2 -extfile other-names -out nameless.pem"),
         ] {
             let done = Command::new("openssl").args(args.split(' ')).current_dir(&folder).output().expect("openssl");
             assert!(done.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&done.stderr));
