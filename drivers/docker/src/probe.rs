@@ -68,7 +68,9 @@ async fn keep_asking(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) {
 
 /// Asks until the first good answer; `false` if there will be none.
 async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str, rule: &Health) -> bool {
-    let up = tracked.view().look.since().map_or(Duration::ZERO, |since| now().since(since));
+    let since = tracked.view().look.since().filter(|_| !node.is_elsewhere());
+    // Of one elsewhere it counts from when it can be asked: it may have begun while nobody could.
+    let up = since.map_or(Duration::ZERO, |since| now().since(since));
     let mut due = Instant::now() + rule.within.0.saturating_sub(up);
     let mut pause = FIRST;
     loop {

@@ -18,6 +18,7 @@ pub(crate) struct Far {
     pub(crate) engine: Engine,
     folder: PathBuf,
     number: u8,
+    _dockerd: Option<Child>,
     /// Ends all of it when the test program is gone.
     _watchman: Child,
 }
@@ -49,8 +50,9 @@ impl Far {
         watchman.args(["sh", "-c", script]).arg(&folder).arg(number.to_string()).stdin(Stdio::piped());
         let watchman = watchman.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh");
         certificates(&folder, &address(number));
-        let far = Self { engine: Engine::elsewhere(folder.clone()), folder, number, _watchman: watchman };
-        far.dockerd();
+        let engine = Engine::elsewhere(folder.clone());
+        let mut far = Self { engine, folder, number, _dockerd: None, _watchman: watchman };
+        far._dockerd = Some(far.dockerd());
         far.sshd();
         far
     }
@@ -64,7 +66,7 @@ impl Far {
         command
     }
 
-    fn dockerd(&self) {
+    fn dockerd(&self) -> Child {
         let log = std::fs::File::create(self.folder.join("log")).expect("a log");
         let at = |name: &str| self.folder.join(name);
         let mut command = self.inside("dockerd");
@@ -74,8 +76,9 @@ impl Far {
         command.arg("--tlscert").arg(at("cert.pem")).arg("--tlskey").arg(at("key.pem"));
         command.args(["--bip", "10.95.0.1/24", "--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
-        command.spawn().expect("dockerd");
+        let child = command.spawn().expect("dockerd");
         self.engine.answers();
+        child
     }
 
     fn sshd(&self) {
