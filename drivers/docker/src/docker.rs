@@ -124,7 +124,7 @@ impl Inner {
         }
         let address = self.address()?;
         let identity = self.layout.identity(address.clone())?;
-        let reach = Reach::of(&address, || self.layout.tunnel());
+        let reach = Reach::of(&address, &self.layout);
         let client = Client::new(address, Some(self.layout.engine()));
         Ok(self.engine.get_or_init(|| Engine { client, identity, reach }))
     }

@@ -91,7 +91,12 @@ impl Layout {
         self.root().join("engine")
     }
 
-    /// What is kept of ways through SSH.
+    /// Holds a file per container that is reached through SSH.
+    pub(crate) fn ways(&self) -> PathBuf {
+        self.root().join("ways")
+    }
+
+    /// Where the `ssh` that leads to them has its socket.
     pub(crate) fn tunnel(&self) -> PathBuf {
         self.root().join("tunnel")
     }

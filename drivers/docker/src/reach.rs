@@ -5,6 +5,7 @@ use crate::address::{Address, Tcp};
 use crate::connect::unreachable;
 use crate::docker::Inner;
 use crate::labels::Record;
+use crate::layout::Layout;
 use crate::tunnel::Tunnel;
 use crate::view::Look;
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, PortBinding};
@@ -31,12 +32,12 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    /// How it is done for an engine; `folder` is where a tunnel is kept.
-    pub(crate) fn of(address: &Address, folder: impl FnOnce() -> std::path::PathBuf) -> Self {
+    /// How it is done for an engine; `layout` is where ways to it are kept.
+    pub(crate) fn of(address: &Address, layout: &Layout) -> Self {
         match address {
             Address::Socket { .. } => Self::Own,
             Address::Tcp { tcp } => Self::Published(tcp.clone()),
-            Address::Ssh { ssh } => Self::Through(Tunnel::new(ssh.clone(), folder())),
+            Address::Ssh { ssh } => Self::Through(Tunnel::new(ssh.clone(), layout)),
         }
     }
 

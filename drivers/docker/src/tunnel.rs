@@ -4,7 +4,7 @@
 use crate::address::{Address, Ssh};
 use crate::client::USUAL;
 use crate::connect::{denied, ssh, unreachable};
-use crate::layout;
+use crate::layout::{self, Layout};
 use deployctl_core::fault::Fault;
 use deployctl_core::id::InstanceId;
 use deployctl_runner::fence::make_private;
@@ -35,6 +35,8 @@ pub(crate) struct Tunnel {
     ssh: Ssh,
     at: Address,
     folder: PathBuf,
+    /// A file for each.
+    kept: PathBuf,
     ways: Mutex<Ways>,
 }
 
@@ -64,8 +66,9 @@ impl Way {
 }
 
 impl Tunnel {
-    pub(crate) fn new(ssh: Ssh, folder: PathBuf) -> Self {
-        Self { at: Address::Ssh { ssh: ssh.clone() }, ssh, folder, ways: Mutex::default() }
+    pub(crate) fn new(ssh: Ssh, layout: &Layout) -> Self {
+        let (folder, kept) = (layout.tunnel(), layout.ways());
+        Self { at: Address::Ssh { ssh: ssh.clone() }, ssh, folder, kept, ways: Mutex::default() }
     }
 
     /// Where on this machine the container of `id` answers, which has the address `to` there.
@@ -83,7 +86,7 @@ impl Tunnel {
         let mut port = known.map(|way| way.port);
         for _ in 0..TRIES {
             let way = Way { port: port.take().map_or_else(free_port, Ok)?, to: to.to_owned(), is_open: true };
-            layout::write(&self.folder.join("ways").join(id.as_str()), &way)?;
+            layout::write(&self.kept.join(id.as_str()), &way)?;
             // One that is open already stays as it is.
             let done = self.tell("forward", Some(&way.spec())).await?;
             if done.status.success() {
@@ -122,7 +125,7 @@ impl Tunnel {
         if last {
             ways.master = None;
         }
-        let path = self.folder.join("ways").join(id.as_str());
+        let path = self.kept.join(id.as_str());
         layout::remove(&path).map_err(|e| trouble("what is known of containers cannot be removed:", &path, &e))
     }
 
@@ -130,9 +133,9 @@ impl Tunnel {
         if ways.is_read {
             return Ok(());
         }
-        let folder = self.folder.join("ways");
-        make_private(&folder).map_err(|e| trouble("no folder for the tunnel can be made at", &folder, &e))?;
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let folder = &self.folder;
+        make_private(folder).map_err(|e| trouble("no folder for the tunnel can be made at", folder, &e))?;
+        for entry in std::fs::read_dir(&self.kept).into_iter().flatten().flatten() {
             let id = entry.file_name().to_str().and_then(|name| InstanceId::new(name).ok());
             if let (Some(id), Some(way)) = (id, layout::read::<Way>(&entry.path())?) {
                 ways.all.insert(id, way);

@@ -255,6 +255,8 @@ fn what_is_wrong_with_ssh_is_said() {
         far.end_sshd("more.pid");
         poll("its end", || std::net::TcpStream::connect(format!("{}:2223", far.address())).err());
     }
+    world.var("PATH", "/nowhere");
+    refused(&world, 5, "`ssh` cannot be run here");
 }
 
 #[test]
