@@ -49,7 +49,8 @@ impl EngineDisk {
     pub async fn of(state: &Path) -> Result<Option<Self>, Fault> {
         let layout = Layout::new(state.into());
         let Some(identity) = layout.known()? else { return Ok(None) };
-        let client = Client::new(identity.socket.clone());
+        let client = Client::new(identity.engine.clone(), Some(layout.engine()));
+        let is_here = client.address().is_here();
         let what = "the Docker Engine's disk cannot be looked at";
         let mut all = images(&client, &identity.state).await.map_err(|trouble| trouble.fault(what))?;
         let volumes = client.call(USUAL, |api| async move { api.list_volumes(None::<ListVolumesOptions>).await }).await;
@@ -57,8 +58,8 @@ impl EngineDisk {
         let ours: Vec<Volume> =
             volumes.into_iter().filter(|volume| is_ours(volume, &identity.state, &layout)).collect();
         let sized = tokio::task::spawn_blocking(move || {
-            let sized =
-                |volume: Volume| VolumeDisk { bytes: disk::taken(Path::new(&volume.mountpoint)), name: volume.name };
+            let taken = |volume: &Volume| is_here.then(|| disk::taken(Path::new(&volume.mountpoint))).flatten();
+            let sized = |volume: Volume| VolumeDisk { bytes: taken(&volume), name: volume.name };
             ours.into_iter().map(sized).collect::<Vec<_>>()
         });
         all.volumes = sized.await.map_err(|e| crate::docker::bug(&e))?;
@@ -102,7 +103,7 @@ async fn images(client: &Client, state: &str) -> Result<EngineDisk, Trouble> {
     let used: BTreeSet<String> = containers.into_iter().filter_map(|container| container.image_id).collect();
     let is_unused = |image: &&ImageSummary| !used.contains(&image.id) && !hold::names(&image.repo_tags);
     Ok(EngineDisk {
-        free_bytes: disk::free(&root),
+        free_bytes: client.address().is_here().then(|| disk::free(&root)).flatten(),
         root,
         images: taken(all.iter().filter(|image| hold::names_of(&image.repo_tags, state))),
         unused: taken(all.iter().filter(is_unused)),

@@ -16,17 +16,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// The programs are often not in the path of a user.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where the programs are; often not in the path of a user.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// It answers by then, and it has ended its containers by then.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an engine of one's own needs and this machine lacks.
 pub fn lacking() -> Option<&'static str> {
-    let has = |name: &str| PATH.split(':').any(|folder| Path::new(folder).join(name).is_file());
-    let programs = ["dockerd", "containerd", "docker", "ip"];
+    lacking_of(&[])
+}
+
+/// What such an engine, and who needs `more` programs beside it, need and this machine lacks.
+pub fn lacking_of(more: &[&'static str]) -> Option<&'static str> {
     let root = (!rustix::process::geteuid().is_root()).then_some("root");
-    root.or_else(|| programs.into_iter().find(|name| !has(name)))
+    let mut programs = ["dockerd", "containerd", "docker", "ip"].into_iter().chain(more.iter().copied());
+    root.or_else(|| programs.find(|name| find(name).is_none()))
+}
+
+/// Where a program is, also one that only root has in its path.
+pub fn find(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
 
 /// What a Compose project on such an engine needs and this machine lacks.

@@ -20,7 +20,8 @@ impl Registry {
         let mut port = String::new();
         let _ = BufReader::new(keeper.stdout.take().expect("a pipe")).read_line(&mut port);
         let address = format!("127.0.0.1:{}", port.trim());
-        Some(Self { address, login: None, keeper, folder: tempfile::tempdir().expect("a folder") })
+        let folder = tempfile::tempdir().expect("a folder");
+        Some(Self { address, login: None, has_tls: false, keeper: Some(keeper), folder })
     }
 }
 

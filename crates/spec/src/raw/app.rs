@@ -6,7 +6,7 @@ use super::*;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// What runs it: `process`, a process on this machine; `docker`, a container of this machine's Docker Engine; or
+    /// What runs it: `process`, a process on this machine; `docker`, a container of a Docker Engine; or
     /// `compose`, the services of a Compose file there.
     #[schemars(extend("default" = "process", "examples" = ["docker"]))]
     pub(crate) target: Option<At<TargetName>>,

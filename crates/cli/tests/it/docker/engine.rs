@@ -11,9 +11,10 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// The engine of this test program. Who only uses it shares it; who restarts it has it alone.
 pub(crate) struct Engine {
     folder: PathBuf,
-    bridge: Bridge,
+    /// None of an engine that somebody else started.
+    bridge: Option<Bridge>,
     /// Ends the engine, and removes its folder, when the test program is gone.
-    _watchman: Child,
+    _watchman: Option<Child>,
     process: Mutex<Option<Child>>,
 }
 
@@ -38,17 +39,17 @@ pub(crate) fn alone() -> Option<RwLockWriteGuard<'static, Engine>> {
 }
 
 fn engine() -> Option<&'static RwLock<Engine>> {
-    let engine = ENGINE.get_or_init(|| match dockerd::lacking() {
-        None => Some(RwLock::new(Engine::start())),
-        Some(what) => {
-            assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "the tests with a real Docker Engine need {what}");
-            None
-        }
-    });
-    if engine.is_none() {
-        eprintln!("skipped: it needs root, dockerd, containerd and docker");
+    ENGINE.get_or_init(|| with(&[]).then(|| RwLock::new(Engine::start()))).as_ref()
+}
+
+/// Whether the machine has what these tests need, and `more`; if not, they say so and are skipped, or fail where all must run.
+pub(crate) fn with(more: &[&'static str]) -> bool {
+    let lacking = dockerd::lacking_of(more);
+    if let Some(what) = lacking {
+        assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "the tests with a real Docker Engine need {what}");
+        eprintln!("skipped: it needs {what}");
     }
-    engine.as_ref()
+    lacking.is_none()
 }
 
 impl Engine {
@@ -63,11 +64,17 @@ impl Engine {
         let mut watchman = Command::new("setsid");
         watchman.args(["sh", "-c", script]).arg(&folder).arg(bridge.name());
         let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let engine = Self { folder, bridge, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        let watchman = Some(watchman.expect("sh"));
+        let engine = Self { folder, bridge: Some(bridge), _watchman: watchman, process: Mutex::default() };
         engine.mounts();
         engine.containerd();
         engine.up();
         engine
+    }
+
+    /// One that is started by somebody else, with its socket in `folder`.
+    pub(crate) fn elsewhere(folder: PathBuf) -> Self {
+        Self { folder, bridge: None, _watchman: None, process: Mutex::default() }
     }
 
     /// What the engine writes of containers has a small disk of its own. Its folder is a shared mount already, or it would
@@ -118,10 +125,16 @@ impl Engine {
         let mut command = daemon("dockerd");
         command.arg("--containerd").arg(self.folder.join("c")).arg("--data-root").arg(self.folder.join("data"));
         command.arg("--exec-root").arg(self.folder.join("exec")).arg("-p").arg(self.folder.join("pid"));
-        command.args(["-H", &self.socket(), "--max-download-attempts", "2"]).args(self.bridge.flags());
+        command.args(["-H", &self.socket(), "--max-download-attempts", "2"]);
+        command.args(self.bridge.iter().flat_map(Bridge::flags));
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let _ = std::fs::remove_file(self.folder.join("pid"));
         *self.process.lock().unwrap() = Some(command.spawn().expect("dockerd"));
+        self.answers();
+    }
+
+    /// Waits until it answers.
+    pub(crate) fn answers(&self) {
         poll("the Docker Engine", || self.try_docker(&["version"]).then_some(()));
     }
 
@@ -191,9 +204,8 @@ impl Engine {
 }
 
 fn daemon(name: &str) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let mut command = Command::new("env");
-    command.arg(name).env("PATH", path).stdin(Stdio::null());
+    command.arg(name).env("PATH", dockerd::PATH).stdin(Stdio::null());
     command
 }
 
