@@ -107,6 +107,9 @@ pub(crate) fn record(
             *points.entry(Point { role: role.into(), name: name.into() }).or_default() += 1;
         }
     }
+    if flow.is_adopted && !points.keys().any(|point| point.name == "docker.adopted") {
+        return Err(format!("{}: nothing was taken over; see {}", flow.name, world.keep().display()));
+    }
     match oracle::judge(&world, flow, &seen).and_then(|outcome| oracle::goes_on(&world, flow, &seen).map(|()| outcome))
     {
         Ok(Outcome::AsAlways) => {}
