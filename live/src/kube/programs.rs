@@ -65,7 +65,7 @@ pub fn lacking() -> Option<String> {
 
 /// The version of Kubernetes.
 fn version() -> &'static str {
-    let after = MODULE.split("k8s.io/kubernetes v").nth(1).unwrap_or_default();
+    let after = MODULE.split("k8s.io/kubernetes ").nth(1).unwrap_or_default();
     after.split_whitespace().next().unwrap_or_default()
 }
 

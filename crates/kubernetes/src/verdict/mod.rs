@@ -11,6 +11,7 @@ mod custom;
 mod deployment;
 mod finding;
 mod gateway;
+mod input;
 mod job;
 mod pod;
 mod read;
@@ -20,6 +21,8 @@ mod set;
 mod stateful;
 mod storage;
 mod workload;
+
+pub use input::{BYTES_MAX, parse};
 
 use finding::Finding;
 use serde_json::{Value, json};
