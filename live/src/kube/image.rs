@@ -40,7 +40,9 @@ impl Cluster {
     pub fn trust(&self, registry: &str) -> Result<(), String> {
         let folder = self.folder.join("registries").join(registry);
         std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        super::write(&folder.join("hosts.toml"), &format!("server = \"http://{registry}\"\n"))
+        let server = format!("http://{registry}");
+        let text = format!("server = {server:?}\n[host.{server:?}]\ncapabilities = [\"pull\", \"resolve\"]\n");
+        super::write(&folder.join("hosts.toml"), &text)
     }
 }
 
