@@ -126,14 +126,15 @@ fn the_api_server_goes_and_comes(cluster: &Cluster) {
     assert_eq!(node["metadata"]["name"], NODE);
 }
 
-/// No route leads out of the node, so nothing can leave it: also not to where nobody answers.
+/// No route leads out of the node, so nothing can leave it.
 #[test]
-fn kube_a_node_reaches_this_machine_and_nothing_else() {
+fn kube_simulated_nodes_take_many_pods_and_the_real_one_has_no_way_out() {
     if !can_run() {
         return;
     }
     let _alone = super::alone();
     let cluster = Cluster::start().expect("a cluster");
+    many_pods_on_simulated_nodes(&cluster);
     let first = std::fs::read_to_string(cluster.folder().join("first.pid")).expect("a process");
     let inside = |args: &[&str]| {
         let done = Command::new("nsenter").args(["-t", &first, "-n", "--", "ip"]).args(args).output().expect("ip");
@@ -142,4 +143,15 @@ fn kube_a_node_reaches_this_machine_and_nothing_else() {
     assert!(inside(&["route", "get", &cluster.gateway()]).contains("dev dnode"));
     // An address of the range for documentation.
     assert!(inside(&["route", "get", "203.0.113.1"]).contains("unreachable"), "{}", inside(&["route"]));
+}
+
+/// More than any real node of this size runs.
+fn many_pods_on_simulated_nodes(cluster: &Cluster) {
+    let _nodes = cluster.simulate(3).expect("simulated nodes");
+    cluster.apply(&web("many")).expect("objects");
+    cluster.kubectl(&["scale", "deployment", "web", "--replicas=300"]).expect("a scale");
+    until("300 pods are available", || {
+        let available = cluster.kubectl(&["get", "deployment", "web", "-o", "jsonpath={.status.availableReplicas}"])?;
+        if available == "300" { Ok(()) } else { Err(available) }
+    });
 }
