@@ -40,8 +40,13 @@ pub(super) fn of_config(set: &Set<'_>, pod: &Value, message: &str) -> Finding {
             () => Finding::failed(message),
         };
     }
-    const NEVER: &[&str] =
-        &["runasnonroot and image", "no command specified", "invalid reference format", "non-numeric user"];
+    const NEVER: &[&str] = &[
+        "references non-existent",
+        "runasnonroot and image",
+        "no command specified",
+        "invalid reference format",
+        "non-numeric user",
+    ];
     let said = message.to_lowercase();
     if NEVER.iter().any(|word| said.contains(word)) { Finding::failed(message) } else { Finding::trouble(message) }
 }
