@@ -3,6 +3,7 @@
 //! With `DEPLOYCTL_RECORD` set, what was seen goes into `tests/cases/recorded`.
 
 mod classes;
+mod cluster;
 mod record;
 mod registry;
 
@@ -95,6 +96,8 @@ fn every_class_of_failure_is_seen_on_a_real_node() {
     }
     heals(&cluster);
     an_old_version_that_crashes_does_not_count(&cluster);
+    cluster::definitions_have_one_owner_a_name(&cluster);
+    cluster::a_policy_denies(&cluster);
 }
 
 /// Waits until an object of a namespace has a verdict.
