@@ -4,6 +4,7 @@ mod buildx;
 mod compose;
 mod crash;
 mod go;
+mod kube;
 mod proof;
 mod registry;
 mod tidy;
@@ -18,13 +19,14 @@ fn main() -> ExitCode {
         Some("compose") => compose::run(root),
         Some("buildx") => buildx::run(root),
         Some("registry") => registry::run(root),
+        Some("kube") => kube::run(root),
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
         Some("lost-docker") => proof::run(root, "lost-docker", "lost-requests-docker.md"),
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, compose, buildx, registry, crash, lost, lost-docker, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, compose, buildx, registry, kube, crash, lost, lost-docker, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

@@ -8,17 +8,7 @@ use std::process::{Command, Stdio};
 /// An archive of these files (from, to), with the libraries that they need.
 pub fn archive(files: &[(PathBuf, &str)]) -> Result<Vec<u8>, String> {
     let tree = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let put = |from: &Path, to: &str| {
-        let to = tree.path().join(to.trim_start_matches('/'));
-        let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
-        made.and_then(|()| std::fs::copy(from, &to)).map_err(|e| format!("{}: {e}", from.display()))
-    };
-    for (from, to) in files {
-        put(from, to)?;
-    }
-    for library in libraries(files)? {
-        put(Path::new(&library), &library)?;
-    }
+    lay_out(files, tree.path())?;
     let mut tar = Command::new("tar");
     tar.args(["-c", "--owner=0", "--group=0", "-C"]).arg(tree.path()).arg(".");
     tar.output().map(|done| done.stdout).map_err(|e| format!("tar: {e}"))
@@ -36,6 +26,22 @@ pub fn import(mut command: Command, archive: &[u8]) -> Result<(), String> {
         (Err(error), true) => Err(format!("docker import takes no archive: {error}")),
         (_, false) => Err(format!("docker import: {said}")),
     }
+}
+
+/// Copies files (from, to) into a folder that becomes the root of an image, with the libraries that they need.
+pub(crate) fn lay_out(files: &[(PathBuf, &str)], tree: &Path) -> Result<(), String> {
+    let put = |from: &Path, to: &str| {
+        let to = tree.join(to.trim_start_matches('/'));
+        let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| std::fs::copy(from, &to)).map_err(|e| format!("{}: {e}", from.display()))
+    };
+    for (from, to) in files {
+        put(from, to)?;
+    }
+    for library in libraries(files)? {
+        put(Path::new(&library), &library)?;
+    }
+    Ok(())
 }
 
 /// The shared libraries of programs, as `ldd` tells them.

@@ -6,6 +6,7 @@ mod change;
 mod deploy;
 mod diff;
 mod disk;
+mod kubernetes;
 mod look;
 mod plan;
 mod promote;
@@ -188,6 +189,7 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
         Some(Command::Logs(args)) => look::logs(context, &args).await,
         Some(Command::Audit(args)) => audit::audit(context, &args).await,
         Some(Command::Artifact { what }) => artifact::artifact(context, what).await,
+        Some(Command::Kubernetes { what }) => kubernetes::kubernetes(context, &what),
         Some(Command::Service { what }) => service::service(context, &what),
         Some(Command::Approve(_) | Command::Reject(_)) => Err(Refused::new(
             RefusedKind::Denied,
