@@ -8,6 +8,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-core", &[]),
     ("deployctl-sys", &[]),
     ("deployctl-compose", &["core"]),
+    ("deployctl-kubernetes", &["core"]),
     ("deployctl-spec", &["core", "compose"]),
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
