@@ -177,9 +177,9 @@ pub fn plan(id: DeploymentId, action: Action, legs: Vec<Leg>, places: &[Place<'_
 pub fn refusal(config: &AppConfig, capabilities: crate::driver::Capabilities) -> Option<String> {
     match &config.strategy {
         Strategy::Rolling { .. } if capabilities.by_itself => None,
-        _ if capabilities.by_itself => {
-            Some("this target brings one release to the next by itself; only `strategy: rolling` is built for it".into())
-        }
+        _ if capabilities.by_itself => Some(
+            "this target brings one release to the next by itself; only `strategy: rolling` is built for it".into(),
+        ),
         Strategy::Canary(_) if config.route.is_none() => {
             Some("a canary needs a `route`: without one there is no traffic to split".into())
         }

@@ -9,7 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-sys", &[]),
     ("deployctl-compose", &["core"]),
     ("deployctl-kubernetes", &["core"]),
-    ("deployctl-spec", &["core", "compose"]),
+    ("deployctl-spec", &["core", "compose", "kubernetes"]),
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
     ("deployctl-oci", &["core"]),

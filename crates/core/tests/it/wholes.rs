@@ -100,10 +100,7 @@ fn what_waits_says_what_for_and_trouble_that_may_heal_gets_its_patience() {
     assert_eq!(until, Some(NOW.after(Span::secs(60).0)));
     let Outcome::Happened(events) = after(unhealthy(), 60) else { panic!("patience ends") };
     let [Event::TurnedBack { reason, .. }] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(
-        reason,
-        "v2 did not become healthy within 60 s of trouble: Deployment/web: the image cannot be pulled"
-    );
+    assert_eq!(reason, "v2 did not become healthy within 60 s of trouble: Deployment/web: the image cannot be pulled");
 }
 
 #[test]
@@ -126,6 +123,8 @@ fn an_instance_in_trouble_condemns_no_whole() {
     let wholes = [(rev(2), InstanceState::Ready)].into();
     let mut evidence = Evidence { settled: true, ..Evidence::default() };
     evidence.see(Observed { instances: vec![seen(2, 0, failed)], wholes, ..Observed::default() }, NOW);
-    assert!(matches!(step(&deployment, 0, &evidence, NOW), Outcome::Happened(events) if matches!(events[..], [Event::Reached { .. }])));
+    assert!(
+        matches!(step(&deployment, 0, &evidence, NOW), Outcome::Happened(events) if matches!(events[..], [Event::Reached { .. }]))
+    );
     assert_eq!(desired(&[(1, 2, Share::Unmanaged)]).extent(&rev(1)), Extent::Count(2));
 }
