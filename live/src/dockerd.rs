@@ -82,17 +82,7 @@ impl Dockerd {
     /// Makes the image `name` of these files (from, to), with the libraries that they need.
     pub fn image(&self, name: &str, files: &[(PathBuf, &str)], command: &str) -> Result<(), String> {
         let tree = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let put = |from: &Path, to: &str| {
-            let to = tree.path().join(to.trim_start_matches('/'));
-            let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
-            made.and_then(|()| std::fs::copy(from, &to)).map_err(|e| format!("{}: {e}", from.display()))
-        };
-        for (from, to) in files {
-            put(from, to)?;
-        }
-        for library in libraries(files)? {
-            put(Path::new(&library), &library)?;
-        }
+        lay_out(files, tree.path())?;
         let mut tar = Command::new("tar");
         tar.args(["-c", "--owner=0", "--group=0", "-C"]).arg(tree.path()).arg(".");
         let archive = tar.output().map_err(|e| format!("tar: {e}"))?.stdout;
@@ -222,6 +212,22 @@ fn printed(done: std::io::Result<Output>, args: &[&str]) -> Result<String, Strin
         true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
         false => Err(format!("docker {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
     }
+}
+
+/// Copies files (from, to) into a folder that becomes the root of an image, with the libraries that they need.
+pub(crate) fn lay_out(files: &[(PathBuf, &str)], tree: &Path) -> Result<(), String> {
+    let put = |from: &Path, to: &str| {
+        let to = tree.join(to.trim_start_matches('/'));
+        let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| std::fs::copy(from, &to)).map_err(|e| format!("{}: {e}", from.display()))
+    };
+    for (from, to) in files {
+        put(from, to)?;
+    }
+    for library in libraries(files)? {
+        put(Path::new(&library), &library)?;
+    }
+    Ok(())
 }
 
 /// The shared libraries of programs, as `ldd` tells them.

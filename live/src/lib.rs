@@ -20,6 +20,7 @@ mod held;
 mod histogram;
 mod http1;
 mod http2;
+pub mod kube;
 mod load;
 pub mod lost;
 mod machine;

@@ -2,6 +2,8 @@
 
 mod compose;
 mod crash;
+mod gobuild;
+mod kube;
 mod proof;
 mod tidy;
 
@@ -13,13 +15,14 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::run(root),
         Some("compose") => compose::run(root),
+        Some("kube") => kube::run(root),
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
         Some("lost-docker") => proof::run(root, "lost-docker", "lost-requests-docker.md"),
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, compose, crash, lost, lost-docker, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, compose, kube, crash, lost, lost-docker, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

@@ -1,8 +1,10 @@
 //! The command line.
 
 mod artifact;
+mod kubernetes;
 
 pub(crate) use artifact::{Artifact, Check, Copy, Key, OnPlatform, Promoted, Reference, TargetName};
+pub(crate) use kubernetes::{Kubernetes, Objects};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deployctl_core::id::{AppName, EnvName, RegionName, Version};
@@ -127,6 +129,11 @@ pub(crate) enum Command {
     Artifact {
         #[command(subcommand)]
         what: Artifact,
+    },
+    /// What Kubernetes says about its objects, in one word each.
+    Kubernetes {
+        #[command(subcommand)]
+        what: Kubernetes,
     },
     /// The engine from boot on.
     Service {

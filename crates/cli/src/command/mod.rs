@@ -5,6 +5,7 @@ mod audit;
 mod change;
 mod deploy;
 mod diff;
+mod kubernetes;
 mod look;
 mod plan;
 mod promote;
@@ -186,6 +187,7 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
         Some(Command::Logs(args)) => look::logs(context, &args).await,
         Some(Command::Audit(args)) => audit::audit(context, &args).await,
         Some(Command::Artifact { what }) => artifact::artifact(context, what).await,
+        Some(Command::Kubernetes { what }) => kubernetes::kubernetes(context, &what),
         Some(Command::Service { what }) => service::service(context, &what),
         Some(Command::Approve(_) | Command::Reject(_)) => Err(Refused::new(
             RefusedKind::Denied,

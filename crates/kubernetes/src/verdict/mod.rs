@@ -4,10 +4,25 @@
 //! in the set says that a pod which missed it will find it. What is not in the set is not assumed: the fewer objects,
 //! the less is said, never the wrong thing.
 
+mod cause;
+mod cluster;
+mod container;
+mod custom;
 mod deployment;
 mod finding;
+mod gateway;
+mod input;
+mod job;
+mod pod;
 mod read;
+mod scaling;
+mod service;
 mod set;
+mod stateful;
+mod storage;
+mod workload;
+
+pub use input::{BYTES_MAX, parse};
 
 use finding::Finding;
 use serde_json::{Value, json};
@@ -100,13 +115,77 @@ fn verdict(set: &Set<'_>, object: &Value) -> Verdict {
         namespace: Some(read::namespace(object)).filter(|name| !name.is_empty()).map(str::to_owned),
         name: read::name(object).to_owned(),
         verdict: found.word,
-        reason: found.reason,
+        reason: one_line(&found.reason),
     }
 }
 
+/// API groups of Kubernetes itself whose kinds, as far as no rule is below, have no state: they are right by being there.
+const STATELESS: &[&str] = &[
+    "",
+    "admissionregistration.k8s.io",
+    "apps",
+    "autoscaling",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "rbac.authorization.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+];
+const GATEWAY: &str = "gateway.networking.k8s.io";
+
 fn finding(set: &Set<'_>, object: &Value) -> Finding {
-    match (read::group(object), read::kind(object)) {
+    let (group, kind) = (read::group(object), read::kind(object));
+    if kind.is_empty() || read::name(object).is_empty() {
+        return Finding::unknown("it has no kind or no name: it is no object of Kubernetes");
+    }
+    if (group, kind) == ("", "Namespace") {
+        return cluster::judge_namespace(object);
+    }
+    if cluster::is_going(object) {
+        return cluster::judge_going(object);
+    }
+    let seen = read::number(object, "/status/observedGeneration");
+    if let Some(unseen) = seen.and_then(|_| workload::unseen(object)) {
+        return unseen;
+    }
+    match (group, kind) {
         ("apps", "Deployment") => deployment::judge(set, object),
-        (_, kind) => Finding::unknown(format!("there is no rule for a {kind}")),
+        ("apps", "ReplicaSet") => deployment::judge_replicas(set, object),
+        ("", "ReplicationController") => deployment::judge_replicas(set, object),
+        ("apps", "StatefulSet") => stateful::judge(set, object),
+        ("apps", "DaemonSet") => stateful::judge_daemons(set, object),
+        ("", "Pod") => pod::judge(set, object),
+        ("batch", "Job") => job::judge(set, object),
+        ("batch", "CronJob") => job::judge_cron(set, object),
+        ("", "PersistentVolumeClaim") => storage::judge_claim(set, object),
+        ("", "PersistentVolume") => storage::judge_volume(object),
+        ("", "Service") => service::judge(set, object),
+        ("networking.k8s.io", "Ingress") => service::judge_ingress(object),
+        (GATEWAY, "GatewayClass") => gateway::judge_class(object),
+        (GATEWAY, "Gateway") => gateway::judge(object),
+        (GATEWAY, kind) if kind.ends_with("Route") => gateway::judge_route(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => scaling::judge_autoscaler(object),
+        ("policy", "PodDisruptionBudget") => scaling::judge_budget(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => cluster::judge_definition(object),
+        ("apiregistration.k8s.io", "APIService") => cluster::judge_api(object),
+        ("certificates.k8s.io", "CertificateSigningRequest") => cluster::judge_signing(object),
+        ("", "Node") => cluster::judge_node(object),
+        ("", "ResourceQuota") => cluster::judge_quota(object),
+        (group, _) if STATELESS.contains(&group) => Finding::ready("it is there"),
+        _ => custom::judge(object),
+    }
+}
+
+/// A reason has one line, and what others wrote is cut where it goes on for ever.
+fn one_line(text: &str) -> String {
+    const MOST: usize = 600;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }

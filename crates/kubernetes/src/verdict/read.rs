@@ -77,6 +77,19 @@ impl<'a> Condition<'a> {
         text(self.0, "/status") == "False"
     }
 
+    pub(super) fn kind(self) -> &'a str {
+        text(self.0, "/type")
+    }
+
+    pub(super) fn status(self) -> &'a str {
+        text(self.0, "/status")
+    }
+
+    /// The generation that it is about, if it says.
+    pub(super) fn generation(self) -> Option<i64> {
+        number(self.0, "/observedGeneration")
+    }
+
     pub(super) fn reason(self) -> &'a str {
         text(self.0, "/reason")
     }

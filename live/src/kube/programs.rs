@@ -1,0 +1,81 @@
+//! The programs that a cluster is made of, and where they are.
+
+use std::path::{Path, PathBuf};
+
+/// The programs of the system are often not in the path of a user.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Of the system, and the Debian package that brings each.
+const SYSTEM: &[(&str, &str)] = &[
+    ("etcd", "etcd-server"),
+    ("containerd", "containerd"),
+    ("ctr", "containerd"),
+    ("runc", "runc"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("conntrack", "conntrack"),
+    ("openssl", "openssl"),
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+];
+/// Where Debian's `containernetworking-plugins` puts them.
+pub(super) const CNI: &str = "/usr/lib/cni";
+const MODULE: &str = include_str!("../../kubernetes/go.mod");
+
+/// Where the programs of Kubernetes are, as `cargo xtask kube` built them.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// Looks for all that a cluster needs; the error says what is lacking and what brings it.
+    pub fn find() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("root".into());
+        }
+        if let Some((_, package)) = SYSTEM.iter().find(|(name, _)| found(name).is_none()) {
+            return Err(format!("Debian's {package}"));
+        }
+        if !Path::new(CNI).join("bridge").is_file() {
+            return Err("Debian's containernetworking-plugins".into());
+        }
+        let folder = cache().ok_or("HOME to be set")?.join(format!("kubernetes-{}", version()));
+        match folder.join("pod").is_file() && folder.join("kubelet").is_file() {
+            true => Ok(Self { folder }),
+            false => Err("the programs of Kubernetes, which `cargo xtask kube build` makes".into()),
+        }
+    }
+
+    /// A program of Kubernetes, such as `kubectl`; of the system, if it is none.
+    pub fn of(&self, name: &str) -> PathBuf {
+        let built = self.folder.join(name);
+        if built.is_file() { built } else { found(name).unwrap_or_else(|| name.into()) }
+    }
+
+    /// What pods of the tests run; its commands are in `live/kubernetes/pod/main.go`.
+    pub fn pod(&self) -> PathBuf {
+        self.folder.join("pod")
+    }
+}
+
+/// What this machine lacks to run a cluster.
+pub fn lacking() -> Option<String> {
+    Programs::find().err()
+}
+
+/// The version of Kubernetes.
+fn version() -> &'static str {
+    let after = MODULE.split("k8s.io/kubernetes ").nth(1).unwrap_or_default();
+    after.split_whitespace().next().unwrap_or_default()
+}
+
+fn found(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
+}
+
+/// Where what the checks need is kept, as in `.ci/run`.
+fn cache() -> Option<PathBuf> {
+    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
+    base.map(|base| base.join("deployctl-ci"))
+}

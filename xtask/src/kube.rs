@@ -1,0 +1,73 @@
+//! `kube`: a real Kubernetes cluster on this machine: `build` its programs, `up`, `down`, `test`.
+//!
+//! The programs are built from their Go module once per version, outside of the tree.
+
+use crate::gobuild;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// As in `live/kubernetes/go.mod`.
+const MODULE: &str = "k8s.io/kubernetes";
+/// The programs that the module's `tool` lines name, and our own.
+const PROGRAMS: &[&str] =
+    &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "pod"];
+
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let done = match env::args().nth(2).as_deref() {
+        Some("build") => build(root).map(|folder| println!("{}", folder.display())),
+        Some("up") => build(root).and_then(|_| kube(root, "up")),
+        Some("down") => kube(root, "down"),
+        Some("test") => build(root).and_then(|_| test(root)),
+        other => Err(format!("there is no `kube {}`; there are: build, up, down, test", other.unwrap_or(""))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("cargo xtask kube: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build(root: &Path) -> Result<PathBuf, String> {
+    let module = root.join("live/kubernetes");
+    let version = gobuild::version(&module, MODULE)?;
+    let folder = gobuild::cache()?.join(format!("kubernetes-{version}"));
+    if PROGRAMS.iter().all(|name| folder.join(name).is_file()) {
+        return Ok(folder);
+    }
+    eprintln!("building Kubernetes {version}: about five minutes, once");
+    let number: Vec<&str> = version.trim_start_matches('v').split('.').collect();
+    let [major, minor, ..] = number[..] else { return Err(format!("{version} is no version")) };
+    // Without them the server calls itself v0.0.0.
+    let at = "k8s.io/component-base/version";
+    let flags = format!("-s -w -X {at}.gitVersion={version} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}");
+    let new = folder.with_extension(format!("new{}", std::process::id()));
+    std::fs::create_dir_all(&new).map_err(|e| format!("{}: {e}", new.display()))?;
+    let mut into = new.clone().into_os_string();
+    into.push("/");
+    gobuild::build(&module, &flags, &into, &["tool", "./pod"])?;
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::rename(&new, &folder).map_err(|e| e.to_string())?;
+    Ok(folder)
+}
+
+fn kube(root: &Path, what: &str) -> Result<(), String> {
+    cargo(root, &["run", "--quiet", "--locked", "-p", "deployctl-live", "--bin", "deployctl-kube", "--", what], false)
+}
+
+/// All tests that want a cluster have `kube` in their names.
+fn test(root: &Path) -> Result<(), String> {
+    cargo(root, &["test", "--locked", "--workspace", "kube"], true)
+}
+
+fn cargo(root: &Path, args: &[&str], live: bool) -> Result<(), String> {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(args).current_dir(root);
+    if live {
+        cargo.env("DEPLOYCTL_LIVE", "all");
+    }
+    let status = cargo.status().map_err(|e| format!("cargo: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {}: {status}", args.join(" "))) }
+}
