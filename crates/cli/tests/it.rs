@@ -9,6 +9,7 @@ mod it {
     mod docker;
     mod http;
     mod jobs;
+    mod kubernetes;
     mod looking;
     mod places;
     mod plan;

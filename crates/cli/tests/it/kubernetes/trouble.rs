@@ -1,0 +1,47 @@
+//! Trouble of the cluster, and a second deployctl.
+
+use super::{cluster, image, world};
+use crate::it::world::{finish, poll, text};
+use deployctl_live::kube::Part;
+
+#[test]
+fn kube_an_api_server_that_is_away_is_waited_for() {
+    let Some(cluster) = cluster::alone() else { return };
+    let world = world(&cluster, "away");
+    world.ok("deploy --env dev --all --version v1");
+    let deploy = world.spawn("deploy --env dev --all --version v2");
+    poll("the deployment to begin", || (image(&cluster, "away") == "deployctl.test/web:v2").then_some(()));
+    let id = world.running();
+    cluster.0.stop(Part::ApiServer);
+    poll("word of it", || {
+        let waiting = text(&world.json(&format!("show {id}"))["waiting"]);
+        waiting.contains("the API server of `test` cannot be reached").then_some(())
+    });
+    cluster.0.begin(Part::ApiServer).expect("the API server");
+    finish(deploy).code(0);
+    poll("health", || (world.now("away") == "v2 healthy 2").then_some(()));
+    world.ok("down --env dev --app away");
+}
+
+#[test]
+fn kube_another_state_and_an_older_fence_are_refused() {
+    let Some(cluster) = cluster::shared() else { return };
+    let world = world(&cluster, "fenced");
+    world.ok("deploy --env dev --all --version v1");
+    // A second deployctl, which knows nothing of the first.
+    let mut other = crate::it::world::World::new(&super::SPEC.replace("NAME", "fenced"));
+    other.write("p/kubernetes/dev/web.yaml", super::WEB);
+    other.write("kubeconfig", &cluster.kubeconfig());
+    other.var("KUBECONFIG", other.path("kubeconfig"));
+    let why = other.run("deploy --env dev --all --version v2").code(4);
+    assert!(why.err.contains("p/dev/default/fenced is deployed by another deployctl"), "{}", why.err);
+    assert_eq!(image(&cluster, "fenced"), "deployctl.test/web:v1");
+    // A newer owner was here, of which this one knows nothing: a journal that was restored.
+    let record = cluster.names("fenced", "configmap").into_iter().find(|name| name.starts_with("deployctl-fenced-"));
+    let record = record.expect("the record");
+    cluster.kubectl(&["annotate", "--overwrite", "configmap", &record, "-n", "fenced", "deployctl.io/fence=1000"]);
+    let why = world.run("deploy --env dev --all --version v2");
+    assert_ne!(why.code, 0, "{}", why.err);
+    assert!(why.err.contains("was replaced by one with 1000"), "{}", why.err);
+    assert_eq!(image(&cluster, "fenced"), "deployctl.test/web:v1");
+}
