@@ -35,6 +35,17 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Lets the node ask a registry (`HOST:PORT`) without TLS. Also one that is no registry at all.
+    pub fn trust(&self, registry: &str) -> Result<(), String> {
+        let folder = self.folder.join("registries").join(registry);
+        std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        let server = format!("http://{registry}");
+        let text = format!("server = {server:?}\n[host.{server:?}]\ncapabilities = [\"pull\", \"resolve\"]\n");
+        super::write(&folder.join("hosts.toml"), &text)
+    }
+}
+
 fn archive(folder: &Path, into: &Path) -> Result<(), String> {
     let mut tar = Command::new("tar");
     tar.args(["--create", "--owner=0", "--group=0", "--file"]).arg(into).arg("-C").arg(folder).arg(".");

@@ -18,6 +18,7 @@ pub const USER: &str = "tester";
 pub const PASSWORD: &str = "h8sh-pass";
 /// The line of the password file for both.
 const HTPASSWD: &str = "tester:$2y$05$wAeWjPWU/6T69jeht2elAOZK4jOB8xknw2VZVpENIXOgGE.LlHUZO\n";
+const HERE: &str = "127.0.0.1";
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// A registry; it ends with the value, and also with the program.
@@ -40,7 +41,7 @@ enum Kind {
 impl Registry {
     /// Starts one that speaks TLS alone, with a certificate of its own for 127.0.0.1.
     pub fn with_tls() -> Option<Self> {
-        Self::start(Kind::Tls)
+        Self::start(Kind::Tls, HERE)
     }
 
     /// Its certificate, in PEM.
@@ -50,15 +51,20 @@ impl Registry {
 
     /// Starts one that everybody may use; none, with a word about it, where `docker-registry` is not installed.
     pub fn open() -> Option<Self> {
-        Self::start(Kind::Open)
+        Self::start(Kind::Open, HERE)
+    }
+
+    /// The same on another address of this machine, such as the one that a cluster of its own knows it by.
+    pub fn open_at(host: &str) -> Option<Self> {
+        Self::start(Kind::Open, host)
     }
 
     /// Starts one for [`USER`] alone.
     pub fn closed() -> Option<Self> {
-        Self::start(Kind::Closed)
+        Self::start(Kind::Closed, HERE)
     }
 
-    fn start(kind: Kind) -> Option<Self> {
+    fn start(kind: Kind, host: &str) -> Option<Self> {
         let path = std::env::var("PATH").unwrap_or_default();
         if !path.split(':').any(|folder| Path::new(folder).join("docker-registry").is_file()) {
             assert_ne!(std::env::var("DEPLOYCTL_LIVE").as_deref(), Ok("all"), "docker-registry is not installed");
@@ -66,17 +72,17 @@ impl Registry {
             return None;
         }
         for _ in 0..5 {
-            if let Some(registry) = Self::try_start(kind) {
+            if let Some(registry) = Self::try_start(kind, host) {
                 return Some(registry);
             }
         }
         panic!("docker-registry does not start");
     }
 
-    fn try_start(kind: Kind) -> Option<Self> {
+    fn try_start(kind: Kind, host: &str) -> Option<Self> {
         let folder = tempfile::tempdir().ok()?;
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
-        let address = format!("127.0.0.1:{port}");
+        let port = std::net::TcpListener::bind((host, 0)).ok()?.local_addr().ok()?.port();
+        let address = format!("{host}:{port}");
         let at = |name: &str| folder.path().join(name);
         let mut config = json!({
             "version": 0.1, "log": { "level": "error" }, "http": { "addr": address },

@@ -47,13 +47,13 @@ fn pull(set: &Set<'_>, pod: &Value, message: &str) -> Finding {
 
 fn crash_loop(set: &Set<'_>, pod: &Value, status: &Value) -> Finding {
     let Some(last) = status.pointer("/lastState/terminated") else {
-        return Finding::trouble("it crashes again and again");
+        return Finding::trouble("crash loop");
     };
     if !set.counts(read::text(last, "/finishedAt")) {
         return Finding::waits("waits to be started again after crashes from before");
     }
     let found = how(pod, status, last);
-    Finding { reason: format!("it crashes again and again, {}", found.reason), ..found }
+    Finding { reason: format!("crash loop: {}", found.reason), ..found }
 }
 
 /// It has ended. Whether that is wrong depends on who starts it again.

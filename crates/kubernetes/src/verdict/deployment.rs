@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::pod;
 use super::read::{self, Condition};
 use super::set::Set;
-use super::workload::{available, refused, status, unseen, wanted};
+use super::workload::{available, current, left, refused, status, unseen, wanted};
 use super::{Word, cause};
 use serde_json::Value;
 
@@ -26,19 +26,21 @@ pub(super) fn judge(set: &Set<'_>, object: &Value) -> Finding {
         return Finding::ready(available(ready, wanted));
     }
     let progress = match () {
-        () if updated < wanted => format!("{updated} of {wanted} pods are of the current version"),
-        () if all > updated => format!("{} pods of the earlier version are still there", all - updated),
+        () if updated < wanted => current(updated, wanted),
+        () if all > updated => left(all - updated, "of the earlier version"),
         () => available(ready, wanted),
     };
-    let replicas = current(set, object);
-    let pods = current_pods(set, object, replicas);
+    let replicas = current_set(set, object);
+    let members = current_pods(set, object, replicas);
     let found = match refusal(set, object).or_else(|| replicas.and_then(|one| refused(set, one))) {
         Some(refusal) => refusal.after(&progress),
-        None => pod::explain(set, &progress, pods),
+        None => pod::explain(set, &progress, members),
     };
     let stuck = Condition::of(object, "Progressing").filter(|c| c.is_false());
     match stuck {
-        Some(stuck) if found.word != Word::Failed => Finding::failed(format!("{}; {}", stuck.says(), found.reason)),
+        Some(stuck) if found.word != Word::Failed => {
+            Finding::failed(format!("{}; {}", stuck.says().trim_end_matches('.'), found.reason))
+        }
         _ if found.word != Word::Failed && read::is(object, "/spec/paused") => {
             Finding::trouble(format!("it is paused; {}", found.reason))
         }
@@ -57,7 +59,7 @@ pub(super) fn judge_replicas(set: &Set<'_>, object: &Value) -> Finding {
         return Finding::ready(available(ready, wanted));
     }
     let progress = match all > wanted {
-        true => format!("{} pods too many are still there", all - wanted),
+        true => left(all - wanted, "too many"),
         false => available(ready, wanted),
     };
     match refusal(set, object).or_else(|| refused(set, object)) {
@@ -72,7 +74,7 @@ fn refusal(set: &Set<'_>, object: &Value) -> Option<Finding> {
 }
 
 /// The ReplicaSet of the current template: it has the Deployment's own revision.
-fn current<'a>(set: &Set<'a>, object: &Value) -> Option<&'a Value> {
+fn current_set<'a>(set: &Set<'a>, object: &Value) -> Option<&'a Value> {
     let revision = read::annotation(object, REVISION)?;
     set.owned(object, "ReplicaSet").into_iter().find(|one| read::annotation(one, REVISION) == Some(revision))
 }

@@ -46,10 +46,8 @@ pub(super) fn judge_budget(object: &Value) -> Finding {
     let (all, allowed) = (status(object, "expectedPods"), status(object, "disruptionsAllowed"));
     match () {
         () if all == 0 => Finding::ready("no pod is selected by it"),
-        () if healthy < wanted => Finding::trouble(format!("{healthy} of {wanted} pods are healthy")),
-        () if allowed == 0 => {
-            Finding::ready(format!("{healthy} of {wanted} pods are healthy, and none may be evicted"))
-        }
-        () => Finding::ready(format!("{healthy} of {wanted} pods are healthy, {allowed} may be evicted")),
+        () if healthy < wanted => Finding::trouble(format!("{healthy} healthy pods, and it asks for {wanted}")),
+        () if allowed == 0 => Finding::ready(format!("{healthy} healthy pods, and none may be evicted")),
+        () => Finding::ready(format!("{healthy} healthy pods, {allowed} may be evicted")),
     }
 }

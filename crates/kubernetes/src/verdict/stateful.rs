@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::read;
 use super::set::Set;
-use super::workload::{available, refused, status, unseen, wanted};
+use super::workload::{available, current, left, refused, status, unseen, wanted};
 use super::{Word, pod};
 use serde_json::Value;
 
@@ -37,8 +37,8 @@ pub(super) fn judge(set: &Set<'_>, object: &Value) -> Finding {
         });
     }
     let progress = match () {
-        () if updated < to_update => format!("{updated} of {to_update} pods are of the current version"),
-        () if all > wanted => format!("{} pods too many are still there", all - wanted),
+        () if updated < to_update => current(updated, to_update),
+        () if all > wanted => left(all - wanted, "too many"),
         () => available(ready, wanted),
     };
     if let Some(refused) = refused(set, object).filter(|_| all < wanted) {
@@ -72,7 +72,7 @@ pub(super) fn judge_daemons(set: &Set<'_>, object: &Value) -> Finding {
         });
     }
     let progress = match updated < wanted {
-        true => format!("{updated} of {wanted} pods are of the current version"),
+        true => current(updated, wanted),
         false => available(ready, wanted),
     };
     let all = set.owned(object, "Pod");

@@ -36,3 +36,19 @@ pub(super) fn available(available: i64, wanted: i64) -> String {
         _ => format!("{available} of {wanted} pods are available"),
     }
 }
+
+/// `2 of 3 pods are of the current version`.
+pub(super) fn current(current: i64, wanted: i64) -> String {
+    match wanted {
+        1 => format!("{current} of 1 pod is of the current version"),
+        _ => format!("{current} of {wanted} pods are of the current version"),
+    }
+}
+
+/// `2 pods too many are still there`.
+pub(super) fn left(count: i64, which: &str) -> String {
+    match count {
+        1 => format!("1 pod {which} is still there"),
+        _ => format!("{count} pods {which} are still there"),
+    }
+}

@@ -1,3 +1,4 @@
-//! Verdicts: what stands in the files of `tests/cases` is what is said.
+//! Verdicts: what stands in the files of `tests/cases` is what is said, and what a real cluster is made to say is understood.
 
 mod cases;
+mod kube;
