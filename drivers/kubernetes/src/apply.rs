@@ -55,11 +55,8 @@ impl Site {
             return Ok(Step::Done);
         }
         let wanted = to.map_or(Ok(Vec::new()), |(_, config)| wanted(config))?;
-        let begun = record.revision == revision && record.phase == Phase::Applying;
         let before = record.inventory.clone();
         let record = self.begin(record, revision, &wanted, way).await?;
-        let since = if begun { record.0.since.clone().or(record.1) } else { record.1 };
-        let record = record.0;
         let stages = order::stages(wanted.iter().map(|wanted| (wanted.name.clone(), wanted)));
         for (number, stage) in stages.iter().enumerate() {
             if number > 0 {
@@ -80,6 +77,7 @@ impl Site {
         if let Some(waits) = waits {
             return Ok(Step::Pending(waits));
         }
+        let since = record.written.clone();
         self.write(&Record { inventory: left, phase: Phase::Applied, since, ..record }).await?;
         Ok(Step::Done)
     }
@@ -91,7 +89,7 @@ impl Site {
         revision: Option<Revision>,
         wanted: &[Wanted<'_>],
         way: &Way,
-    ) -> Result<(Record, Option<String>), Fault> {
+    ) -> Result<Record, Fault> {
         let mut inventory = record.inventory.clone();
         for wanted in wanted {
             if !inventory.iter().any(|known| known.is_same(&wanted.entry)) {
@@ -101,7 +99,7 @@ impl Site {
         let fence = record.fence.max(way.fence);
         let begun = Record { revision, phase: Phase::Applying, inventory, fence, ..record.clone() };
         if begun == record {
-            return Ok((record, None));
+            return Ok(record);
         }
         self.write(&begun).await
     }

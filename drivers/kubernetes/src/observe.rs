@@ -113,16 +113,10 @@ impl Site {
             return InstanceState::Failed { reason, last_lines };
         }
         let Some(waiting_for) = said(Word::Progressing) else { return InstanceState::Ready };
-        let troubled = scene.pods.iter().find_map(|pod| match pods::of(pod) {
-            Pod::Troubled(why) => Some((pod, why)),
-            _ => None,
-        });
-        match troubled {
-            Some((pod, why)) => {
-                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-                InstanceState::Unhealthy { reason: format!("{waiting_for}; Pod/{name}: {why}") }
-            }
-            None => InstanceState::Starting { waiting_for },
+        // One that only is not ready yet may be slow; how long that may take is its Deployment's to say.
+        match scene.pods.iter().any(|pod| matches!(pods::of(pod), Pod::Troubled(_))) {
+            true => InstanceState::Unhealthy { reason: waiting_for },
+            false => InstanceState::Starting { waiting_for },
         }
     }
 

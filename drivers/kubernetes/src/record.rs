@@ -66,6 +66,9 @@ pub(crate) struct Record {
     /// The version that it was read as; none if it is not there.
     #[serde(skip)]
     pub(crate) version: Option<String>,
+    /// When it was written, by the cluster's clock.
+    #[serde(skip)]
+    pub(crate) written: Option<String>,
 }
 
 /// What the ConfigMap of a scope is called.
@@ -83,7 +86,8 @@ pub(crate) fn set(scope: &Scope, namespace: &str) -> String {
 impl Record {
     pub(crate) fn new(state: String) -> Self {
         let (fence, phase) = (Fence(0), Phase::Applied);
-        Self { state, revision: None, phase, since: None, inventory: Vec::new(), fence, version: None }
+        let inventory = Vec::new();
+        Self { state, revision: None, phase, since: None, inventory, fence, version: None, written: None }
     }
 
     pub(crate) fn read(object: &Value) -> Result<Self, Fault> {
@@ -98,6 +102,7 @@ impl Record {
         let fence = object["metadata"]["annotations"][FENCE].as_str().and_then(|text| text.parse().ok());
         record.fence = Fence(fence.ok_or_else(|| damaged("it has no fence".into()))?);
         record.version = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+        record.written = written(object);
         Ok(record)
     }
 
@@ -141,6 +146,12 @@ impl Record {
         }
         Ok(())
     }
+}
+
+/// When an object was written last.
+fn written(object: &Value) -> Option<String> {
+    let times = object["metadata"]["managedFields"].as_array()?.iter().filter_map(|entry| entry["time"].as_str());
+    times.max().map(str::to_owned)
 }
 
 fn kind(entry: &Entry) -> String {

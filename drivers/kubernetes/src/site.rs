@@ -48,9 +48,9 @@ impl Site {
         Ok(record)
     }
 
-    /// Writes the record over the one that was read, and returns it with the moment by the cluster's clock. Whoever wrote in
-    /// between goes first: then it is a fault that is tried again.
-    pub(crate) async fn write(&self, record: &Record) -> Result<(Record, Option<String>), Fault> {
+    /// Writes the record over the one that was read, and returns it as it is then. Whoever wrote in between goes first: then
+    /// it is a fault that is tried again.
+    pub(crate) async fn write(&self, record: &Record) -> Result<Record, Fault> {
         let object = record.object(&self.scope, &self.namespace);
         let name = record::name(&self.scope);
         let written = match record.version {
@@ -61,7 +61,7 @@ impl Site {
             Some(404) => no_namespace(&self.namespace, &self.cluster.name()),
             _ => self.fault(trouble, &format!("ConfigMap/{name}, where deployctl keeps what it deploys")),
         })?;
-        Ok((Record::read(&written)?, moment(&written)))
+        Record::read(&written)
     }
 
     /// Where an object is; a fault if the cluster does not know its kind.
@@ -95,10 +95,4 @@ pub(crate) fn no_namespace(namespace: &str, cluster: &str) -> Fault {
     let message = format!("there is no namespace `{namespace}` in {cluster}");
     Fault::refused(FaultKind::Spec, message)
         .hint(format!("make it with `kubectl create namespace {namespace}`, or name another one"))
-}
-
-/// When an object was written last.
-fn moment(object: &Value) -> Option<String> {
-    let times = object["metadata"]["managedFields"].as_array()?.iter().filter_map(|entry| entry["time"].as_str());
-    times.max().map(str::to_owned)
 }

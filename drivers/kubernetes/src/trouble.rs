@@ -55,6 +55,10 @@ impl Refusal {
 
     /// Whether it is trouble of the cluster, not of what it was asked.
     fn may_pass(&self) -> bool {
+        // An unknown field in a server-side apply, which the server takes for an error of its own.
+        if self.message.starts_with("failed to create typed patch object") {
+            return false;
+        }
         matches!(self.status, 401 | 408 | 429) || self.status >= 500
     }
 
@@ -185,6 +189,12 @@ mod tests {
             (403, "quota", FaultKind::Denied, "Deployment/web (web.yaml:3): `prod` does not allow it: quota"),
             (404, "no such kind", FaultKind::Spec, "Deployment/web (web.yaml:3): it is not there: no such kind"),
             (400, "strict decoding", FaultKind::Spec, "Deployment/web (web.yaml:3): strict decoding"),
+            (
+                500,
+                "failed to create typed patch object: .spec.x: field not declared in schema",
+                FaultKind::Spec,
+                "Deployment/web (web.yaml:3): failed to create typed patch object: .spec.x: field not declared in schema",
+            ),
             (422, "field is immutable", FaultKind::Spec, "Deployment/web (web.yaml:3): field is immutable"),
         ];
         for (status, said, kind, message) in cases {

@@ -2,12 +2,15 @@
 
 use crate::make::{NOW, canary, config, desired, folded, leg, rev, rolling, seen};
 use deployctl_core::config::{AppConfig, KubernetesConfig, Strategy, TargetConfig};
-use deployctl_core::deployment::Event;
+use deployctl_core::deployment::closing::closing;
 use deployctl_core::deployment::step::{Evidence, Outcome, step};
+use deployctl_core::deployment::turn_back::turn_back;
+use deployctl_core::deployment::{Closed, Event, Verdict};
 use deployctl_core::desired::{Desired, Extent, Gate, Part, Share};
 use deployctl_core::driver::{Capabilities, Observed};
-use deployctl_core::instance::InstanceState;
+use deployctl_core::instance::{Binding, InstanceState};
 use deployctl_core::planner::refusal;
+use deployctl_core::scope;
 use deployctl_core::time::Span;
 use deployctl_core::view::waypoint_words;
 
@@ -127,4 +130,18 @@ fn an_instance_in_trouble_condemns_no_whole() {
         matches!(step(&deployment, 0, &evidence, NOW), Outcome::Happened(events) if matches!(events[..], [Event::Reached { .. }]))
     );
     assert_eq!(desired(&[(1, 2, Share::Unmanaged)]).extent(&rev(1)), Extent::Count(2));
+}
+
+#[test]
+fn what_was_turned_back_stays_current() {
+    let begun = Event::LegStarted { leg: 0, binding: Binding::default() };
+    let leg = leg(Some(cluster()), Some(cluster()), auto(1));
+    let walking = folded(vec![leg.clone()], std::slice::from_ref(&begun));
+    let back = turn_back(&walking, "so", false, NOW);
+    let state = folded(vec![leg], &[begun, back]);
+    let closed = Closed { verdict: Verdict::RolledBack, restored: true, reason: "so".into() };
+    let last = deployctl_core::id::Sha256Hex::of(b"last");
+    let ends = closing(&state, &closed, &[scope::State::default()], &last, NOW);
+    assert_eq!(ends[0].resting, auto(1));
+    assert_eq!(ends[0].current.as_ref().map(|pin| &pin.revision), Some(&rev(1)));
 }

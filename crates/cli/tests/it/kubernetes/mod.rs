@@ -36,7 +36,7 @@ kind: Deployment
 metadata: { name: web }
 spec:
   replicas: 2
-  progressDeadlineSeconds: 20
+  progressDeadlineSeconds: 15
   selector: { matchLabels: { app: web } }
   template:
     metadata: { labels: { app: web } }
@@ -67,6 +67,12 @@ pub(crate) fn world(cluster: &Cluster, name: &str) -> World {
     world
 }
 
+/// The app comes to this; pods that end are still there for a moment.
+#[track_caller]
+pub(crate) fn settles(world: &World, app: &str, wanted: &str) {
+    poll(&format!("{wanted} of {app}"), || (world.now(app) == wanted).then_some(()));
+}
+
 /// The image that a Deployment's pods are to run.
 pub(crate) fn image(cluster: &Cluster, namespace: &str) -> String {
     let found = cluster.get(&["deployment", "web", "-n", namespace]);
@@ -82,7 +88,7 @@ fn kube_a_release_is_planned_deployed_replaced_rolled_back_and_taken_down() {
     assert!(plan.contains("v1: by the target itself   then: v1 healthy"), "{plan}");
     assert_eq!(cluster.names("first", "deployment"), Vec::<String>::new(), "a plan changes nothing");
     world.ok("deploy --env dev --all --version v1");
-    assert_eq!(world.now("first"), "v1 healthy 2");
+    settles(&world, "first", "v1 healthy 2");
     assert_eq!(image(&cluster, "first"), "deployctl.test/web:v1");
     let again = world.ok("deploy --env dev --all --version v1").err;
     assert!(again.contains("current and healthy already"), "{again}");
@@ -90,12 +96,12 @@ fn kube_a_release_is_planned_deployed_replaced_rolled_back_and_taken_down() {
     let line = "change Deployment/web: spec.template.spec.containers[web].image: deployctl.test/web:v1 -> deployctl.test/web:v2";
     assert!(changed.contains(line) && !changed.contains("Service/web"), "{changed}");
     world.ok("deploy --env dev --all --version v2");
-    assert_eq!(world.now("first"), "v2 healthy 2");
+    settles(&world, "first", "v2 healthy 2");
     // What is rolled back to is what was kept, whatever the files say by now.
     world.write("p/kubernetes/dev/web.yaml", "nothing of use: [");
     world.ok("rollback --env dev --app first");
     assert_eq!(image(&cluster, "first"), "deployctl.test/web:v1");
-    assert_eq!(world.now("first"), "v1 healthy 2");
+    settles(&world, "first", "v1 healthy 2");
     assert_eq!(world.history("first"), ["v1 succeeded", "v2 succeeded", "v1 succeeded"]);
     world.ok("down --env dev --app first");
     assert_eq!(cluster.names("first", "deployment"), Vec::<String>::new());
@@ -142,7 +148,7 @@ fn kube_an_image_that_is_not_there_is_turned_back_with_its_reason() {
     assert!(why.last().contains("v404 did not") && why.last().contains("Deployment/web"), "{}", why.err);
     assert!(why.last().to_lowercase().contains("image"), "{}", why.err);
     assert_eq!(image(&cluster, "noimage"), "deployctl.test/web:v1");
-    assert_eq!(world.now("noimage"), "v1 healthy 2");
+    settles(&world, "noimage", "v1 healthy 2");
     assert_eq!(world.history("noimage"), ["v404 rolled_back", "v1 succeeded"]);
     world.ok("down --env dev --app noimage");
 }
@@ -158,17 +164,18 @@ fn kube_pods_that_never_become_ready_are_turned_back_and_what_came_with_them_goe
     assert!(why.last().contains("v2 did not") && why.last().contains("Deployment/web"), "{}", why.err);
     assert_eq!(image(&cluster, "unready"), "deployctl.test/web:v1");
     assert!(!cluster.names("unready", "configmap").contains(&"more".to_owned()), "the bad release brought it");
-    poll("health", || (world.now("unready") == "v1 healthy 2").then_some(()));
+    settles(&world, "unready", "v1 healthy 2");
     world.ok("down --env dev --app unready");
 }
 
 #[test]
-fn kube_the_output_of_pods_is_shown() {
+fn kube_a_first_release_whose_pods_end_at_once_leaves_nothing_and_says_what_they_printed() {
     let Some(cluster) = shared() else { return };
-    let world = world(&cluster, "logged");
-    let worker = WEB.replace("command: [/pod, serve, \"8080\"]", "command: [/pod, exit, \"1\", no, such, table]");
-    world.write("p/kubernetes/dev/web.yaml", &worker);
+    let world = world(&cluster, "crashes");
+    let words = "command: [/pod, exit, \"1\", no such table]";
+    world.write("p/kubernetes/dev/web.yaml", &WEB.replace("command: [/pod, serve, \"8080\"]", words));
     let why = world.run("deploy --env dev --all --version v1").code(1);
-    assert!(why.last().contains("Deployment/web"), "{}", why.err);
-    assert!(why.last().contains("restored") || why.last().contains("nothing"), "{}", why.err);
+    assert!(why.last().contains("v1 did not") && why.last().contains("Deployment/web"), "{}", why.err);
+    assert_eq!(cluster.names("crashes", "deployment"), Vec::<String>::new());
+    assert_eq!(cluster.names("crashes", "service"), Vec::<String>::new());
 }

@@ -1,6 +1,6 @@
 //! Trouble of the cluster, and a second deployctl.
 
-use super::{cluster, image, world};
+use super::{cluster, image, settles, world};
 use crate::it::world::{finish, poll, text};
 use deployctl_live::kube::Part;
 
@@ -8,6 +8,9 @@ use deployctl_live::kube::Part;
 fn kube_an_api_server_that_is_away_is_waited_for() {
     let Some(cluster) = cluster::alone() else { return };
     let world = world(&cluster, "away");
+    // Long enough under way for the server to go meanwhile.
+    let web = super::WEB.replace("replicas: 2", "replicas: 2\n  minReadySeconds: 5");
+    world.write("p/kubernetes/dev/web.yaml", &web);
     world.ok("deploy --env dev --all --version v1");
     let deploy = world.spawn("deploy --env dev --all --version v2");
     poll("the deployment to begin", || (image(&cluster, "away") == "deployctl.test/web:v2").then_some(()));
@@ -19,7 +22,7 @@ fn kube_an_api_server_that_is_away_is_waited_for() {
     });
     cluster.0.begin(Part::ApiServer).expect("the API server");
     finish(deploy).code(0);
-    poll("health", || (world.now("away") == "v2 healthy 2").then_some(()));
+    settles(&world, "away", "v2 healthy 2");
     world.ok("down --env dev --app away");
 }
 
