@@ -149,7 +149,7 @@ fn kube_an_image_that_is_not_there_is_turned_back_with_its_reason() {
     assert!(why.last().to_lowercase().contains("image"), "{}", why.err);
     assert_eq!(image(&cluster, "noimage"), "deployctl.test/web:v1");
     settles(&world, "noimage", "v1 healthy 2");
-    assert_eq!(world.history("noimage"), ["v404 rolled_back", "v1 succeeded"]);
+    assert_eq!(world.history("noimage"), ["v404 rolled_back restored", "v1 succeeded"]);
     world.ok("down --env dev --app noimage");
 }
 

@@ -1,8 +1,9 @@
 //! Trouble of the cluster, and a second deployctl.
 
 use super::{cluster, image, settles, world};
-use crate::it::world::{finish, poll, text};
+use crate::it::world::{finish, kill, poll, text};
 use deployctl_live::kube::Part;
+use rustix::process::Signal;
 
 #[test]
 fn kube_an_api_server_that_is_away_is_waited_for() {
@@ -24,6 +25,23 @@ fn kube_an_api_server_that_is_away_is_waited_for() {
     finish(deploy).code(0);
     settles(&world, "away", "v2 healthy 2");
     world.ok("down --env dev --app away");
+}
+
+#[test]
+fn kube_a_deployment_goes_on_after_whoever_did_it_was_killed() {
+    let Some(cluster) = cluster::shared() else { return };
+    let world = world(&cluster, "killed");
+    world.ok("deploy --env dev --all --version v1");
+    let web = super::WEB.replace("replicas: 2", "replicas: 2\n  minReadySeconds: 3");
+    world.write("p/kubernetes/dev/web.yaml", &web);
+    world.write("p/kubernetes/dev/more.yaml", super::CONFIG);
+    world.ok("deploy --env dev --all --version v2 --detach");
+    poll("the deployment to begin", || (image(&cluster, "killed") == "deployctl.test/web:v2").then_some(()));
+    kill(world.role("engine")[0], Signal::KILL);
+    poll("the end", || (world.history("killed") == ["v2 succeeded", "v1 succeeded"]).then_some(()));
+    settles(&world, "killed", "v2 healthy 2");
+    assert!(cluster.names("killed", "configmap").contains(&"more".to_owned()));
+    world.ok("down --env dev --app killed");
 }
 
 #[test]
