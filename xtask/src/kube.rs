@@ -47,7 +47,7 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     std::fs::create_dir_all(&new).map_err(|e| format!("{}: {e}", new.display()))?;
     let mut into = new.clone().into_os_string();
     into.push("/");
-    gobuild::build(&module, &flags, &into, &["tool", "./pod"])?;
+    gobuild::build(&module, &flags, &into, &["tool", "./nodes", "./pod"])?;
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::rename(&new, &folder).map_err(|e| e.to_string())?;
     Ok(folder)

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
     if let Some(data) = value("--data") {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(format!("{data}/starts"));
-        let noted = file.and_then(|mut file| file.write_all(version.as_bytes()));
+        let noted = file.and_then(|mut file| file.write_all(format!("{}\n", version.trim()).as_bytes()));
         if let Err(error) = noted {
             eprintln!("{data}: {error}");
             return ExitCode::FAILURE;

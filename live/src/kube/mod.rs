@@ -10,9 +10,11 @@ mod keys;
 mod network;
 mod parts;
 mod programs;
+mod simulated;
 
 pub use parts::Part;
 pub use programs::{Programs, lacking};
+pub use simulated::Nodes;
 
 use network::Network;
 use parts::Running;

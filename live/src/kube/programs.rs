@@ -40,7 +40,7 @@ impl Programs {
             return Err("Debian's containernetworking-plugins".into());
         }
         let folder = cache().ok_or("HOME to be set")?.join(format!("kubernetes-{}", version()));
-        match folder.join("pod").is_file() && folder.join("kubelet").is_file() {
+        match folder.join("nodes").is_file() && folder.join("kubelet").is_file() {
             true => Ok(Self { folder }),
             false => Err("the programs of Kubernetes, which `cargo xtask kube build` makes".into()),
         }

@@ -4,6 +4,7 @@ mod crash;
 mod faulty;
 mod http1;
 mod http2;
+mod kube;
 mod lost;
 mod rate;
 mod sessions;

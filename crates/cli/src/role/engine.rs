@@ -92,8 +92,8 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
 
 /// Removes what writers that were killed left half written, beside the files that it should have become.
 fn sweep(state: &Path) {
-    let mut folders: Vec<_> = ["", "proxy", "fences", "bin"].iter().map(|name| state.join(name)).collect();
-    for holder in ["bin", "run", "run-jobs"] {
+    let mut folders: Vec<_> = ["", "proxy", "fences", "bin", "docker"].iter().map(|name| state.join(name)).collect();
+    for holder in ["bin", "run", "run-jobs", "docker"] {
         let entries = std::fs::read_dir(state.join(holder)).into_iter().flatten().flatten();
         folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
     }
@@ -183,7 +183,8 @@ mod tests {
     fn what_dead_writers_left_is_swept_wherever_anything_is_written() {
         let state = tempfile::tempdir().unwrap();
         // No process has this number: it is above what any kernel gives.
-        let places = ["", "proxy", "fences", "bin", "bin/abc", "run/api-0-1", "run-jobs/api-1"];
+        let places =
+            ["", "proxy", "fences", "bin", "bin/abc", "run/api-0-1", "run-jobs/api-1", "docker", "docker/healthy"];
         let left: Vec<_> = places.iter().map(|at| state.path().join(at).join(".file.4194305-1.0.tmp")).collect();
         let kept = state.path().join("proxy/routes.json");
         for file in left.iter().chain([&kept]) {

@@ -180,12 +180,13 @@ fn finding(set: &Set<'_>, object: &Value) -> Finding {
     }
 }
 
-/// A reason has one line, and what others wrote is cut where it goes on for ever.
+/// A reason has one line, is never empty, and what others wrote is cut where it goes on for ever.
 fn one_line(text: &str) -> String {
     const MOST: usize = 600;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &line[..end]),
+        None if line.is_empty() => "it does not say why".into(),
         None => line,
     }
 }

@@ -26,9 +26,7 @@ pub(super) fn judge(set: &Set<'_>, pod: &Value) -> Finding {
             _ => Finding::trouble(format!("cannot be scheduled: {}", scheduled.says())),
         };
     }
-    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"].map(|field| read::list(pod, field));
-    let found =
-        Finding::worst(statuses.into_iter().flatten().filter_map(|status| container::trouble(set, pod, status)));
+    let found = Finding::worst(statuses(pod).filter_map(|status| container::trouble(set, pod, status)));
     found.or_else(|| around(set, pod)).unwrap_or_else(|| on_its_way(set, pod))
 }
 
@@ -68,10 +66,8 @@ fn on_its_way(set: &Set<'_>, pod: &Value) -> Finding {
 }
 
 fn why_ended(pod: &Value) -> String {
-    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"].map(|field| read::list(pod, field));
-    let ended = |status: &&Value| status.pointer("/state/terminated/exitCode").is_some_and(|code| code != 0);
     let reason = read::text(pod, "/status/reason");
-    match (said(pod), statuses.into_iter().flatten().find(ended)) {
+    match (said(pod), statuses(pod).find(|status| ended_badly(status))) {
         (Some(message), _) if !reason.is_empty() => format!("{reason}: {message}"),
         (Some(message), _) => message.to_owned(),
         (None, Some(status)) => {
@@ -89,8 +85,20 @@ fn said(pod: &Value) -> Option<&str> {
 
 /// Whether it counts for a workload: pods that end, and those that ended and are replaced, say nothing about the next.
 fn counts(pod: &&Value) -> bool {
-    pod.pointer("/metadata/deletionTimestamp").is_none()
-        && !matches!(read::text(pod, "/status/phase"), "Failed" | "Succeeded")
+    let is_never = read::text(pod, "/spec/restartPolicy") == "Never";
+    let is_lost = is_never && statuses(pod).any(ended_badly);
+    let is_over = matches!(read::text(pod, "/status/phase"), "Failed" | "Succeeded");
+    pod.pointer("/metadata/deletionTimestamp").is_none() && !is_over && !is_lost
+}
+
+fn ended_badly(status: &Value) -> bool {
+    status.pointer("/state/terminated/exitCode").is_some_and(|code| code != 0)
+}
+
+/// The containers of a pod, in the order in which they are started.
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    lists.into_iter().flat_map(|field| read::list(pod, field))
 }
 
 /// What the pods of a workload have to say about why it is not right: the first of the worst.

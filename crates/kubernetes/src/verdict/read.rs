@@ -7,9 +7,12 @@ pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// No number of the API is larger; so sums of them have room.
+const MOST: i64 = 1 << 40;
+
 /// The number at a JSON pointer.
 pub(super) fn number(object: &Value, pointer: &str) -> Option<i64> {
-    object.pointer(pointer).and_then(Value::as_i64)
+    object.pointer(pointer).and_then(Value::as_i64).map(|number| number.clamp(-MOST, MOST))
 }
 
 /// The number at a JSON pointer, or 0: how the API leaves zeros out of a status.

@@ -46,8 +46,12 @@ pub(super) fn judge_budget(object: &Value) -> Finding {
     let (all, allowed) = (status(object, "expectedPods"), status(object, "disruptionsAllowed"));
     match () {
         () if all == 0 => Finding::ready("no pod is selected by it"),
-        () if healthy < wanted => Finding::trouble(format!("{healthy} healthy pods, and it asks for {wanted}")),
-        () if allowed == 0 => Finding::ready(format!("{healthy} healthy pods, and none may be evicted")),
-        () => Finding::ready(format!("{healthy} healthy pods, {allowed} may be evicted")),
+        () if healthy < wanted => Finding::trouble(format!("{}, and it asks for {wanted}", healthy_pods(healthy))),
+        () if allowed == 0 => Finding::ready(format!("{}, and none may be evicted", healthy_pods(healthy))),
+        () => Finding::ready(format!("{}, {allowed} may be evicted", healthy_pods(healthy))),
     }
+}
+
+fn healthy_pods(count: i64) -> String {
+    if count == 1 { "1 pod is healthy".into() } else { format!("{count} pods are healthy") }
 }

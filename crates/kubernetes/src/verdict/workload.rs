@@ -25,7 +25,7 @@ pub(super) fn wanted(object: &Value) -> i64 {
 
 /// A number of the status.
 pub(super) fn status(object: &Value, name: &str) -> i64 {
-    object.pointer("/status").and_then(|status| status.get(name)).and_then(Value::as_i64).unwrap_or_default()
+    read::count(object, &format!("/status/{name}"))
 }
 
 /// `2 of 3 pods are available`.

@@ -104,3 +104,38 @@ fn workloads_without_a_status_are_never_ready_nor_failed() {
         assert!(!verdicts[0].reason.is_empty());
     }
 }
+
+/// All places in a value, as JSON pointers.
+fn places(value: &Value, at: &str, into: &mut Vec<String>) {
+    into.push(at.to_owned());
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(name, one)| {
+                places(one, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), into)
+            });
+        }
+        Value::Array(all) => {
+            all.iter().enumerate().for_each(|(number, one)| places(one, &format!("{at}/{number}"), into))
+        }
+        _ => {}
+    }
+}
+
+/// Somebody else's JSON: each place of each case is something odd once, and everything still has a verdict with a reason.
+#[test]
+fn odd_objects_are_judged_as_well() {
+    let odd = [json!(null), json!(i64::MIN), json!(i64::MAX), json!("\u{e9}\n\""), json!([]), json!({}), json!(1e300)];
+    for (turn, file) in files().iter().enumerate() {
+        let case = read(file);
+        let mut all = Vec::new();
+        places(&case["objects"], "", &mut all);
+        for (number, place) in all.iter().enumerate().skip(1) {
+            let mut objects = case["objects"].clone();
+            *objects.pointer_mut(place).expect("a place") = odd[(turn + number) % odd.len()].clone();
+            for one in verdict::of_since(objects.as_array().expect("a list"), "2030-01-01T12:00:00Z") {
+                assert!(!one.reason.is_empty(), "{}: {place}: {one:?}", file.display());
+                assert!(!one.reason.contains('\n'), "{}: {place}: {one:?}", file.display());
+            }
+        }
+    }
+}

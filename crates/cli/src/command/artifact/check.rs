@@ -17,6 +17,9 @@ use std::time::Duration;
 /// No image of the engine that is larger is written down to be looked at.
 const SAVED_BYTES_MAX: u64 = 16 << 30;
 
+/// A name that ends so is meant to be a file, never an image to be looked for in a registry.
+const PACKAGES: [&str; 6] = [".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".pyz"];
+
 pub(super) async fn check(context: &Context, args: Check) -> Result<(), Failure> {
     let platform = args.platform.clone().unwrap_or_else(Platform::here);
     let subject = find(context, &args, &platform).await?;
@@ -54,7 +57,7 @@ async fn find(context: &Context, args: &Check, platform: &Platform) -> Result<Su
         let platform = platform.clone();
         return blocking(move || inspect::path(&path, &platform, &Limits::default()).map_err(unreadable)).await;
     }
-    if args.what.starts_with(['/', '.']) {
+    if args.what.starts_with(['/', '.']) || PACKAGES.iter().any(|end| args.what.ends_with(end)) {
         return Err(Failure::usage("bad-usage", format!("there is no file or folder {}", args.what)));
     }
     let reference: Reference = args.what.parse()?;

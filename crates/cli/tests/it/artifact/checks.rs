@@ -41,6 +41,7 @@ fn files_are_for_processes_and_the_exit_code_says_so() {
     );
     world.fails(2, "status --output sarif", "error[bad-usage]: --output sarif is for `artifact check` alone");
     world.fails(2, "artifact check ./gone.tar", "there is no file or folder ./gone.tar");
+    world.fails(2, "artifact check gone-1.0.whl", "there is no file or folder gone-1.0.whl");
     world.fails(2, "artifact check dist --try", "--try starts images; dist is a file");
 }
 

@@ -43,7 +43,6 @@ const NOISE: &[&str] = &[
     "resources",
     "user",
     "volumeMounts",
-    "volumes",
     "allocatedResources",
     "creationTimestamp",
     "ipFamilies",
@@ -51,8 +50,6 @@ const NOISE: &[&str] = &[
     "clusterIPs",
     "sessionAffinity",
     "internalTrafficPolicy",
-    "template",
-    "selector",
     "startTime",
     "blockOwnerDeletion",
     "apiVersions",
@@ -114,23 +111,26 @@ fn next_uid(text: &str) -> Option<String> {
 fn trim(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let kept = map.into_iter().filter(|(name, value)| {
-                let is_noise = NOISE.contains(&name.as_str()) && !value.is_null() && !is_read(name, value);
-                !is_noise && !value.is_null() && !name.starts_with("kubectl.kubernetes.io/")
-            });
-            Value::Object(kept.map(|(name, value)| (name, trim(value))).collect())
+            let kept = map.into_iter().filter_map(|(name, value)| Some((read_of(&name, value)?, name)));
+            Value::Object(kept.map(|(value, name)| (name, trim(value))).collect())
         }
         Value::Array(all) => Value::Array(all.into_iter().map(trim).collect()),
         other => other,
     }
 }
 
-/// Whether a rule reads this after all: volumes that are ConfigMaps or Secrets, and what a Service selects.
-fn is_read(name: &str, value: &Value) -> bool {
+/// What rules read of a field: of volumes those that are ConfigMaps, Secrets or claims, of templates the labels, of selectors those
+/// of Services.
+fn read_of(name: &str, value: Value) -> Option<Value> {
     match name {
-        "volumes" => value.as_array().is_some_and(|all| all.iter().any(|one| one.get("projected").is_none())),
-        "selector" => value.get("matchLabels").is_none(),
-        "template" => true,
-        _ => false,
+        "volumes" => {
+            let all = value.as_array()?.iter().filter(|one| one.get("projected").is_none()).cloned();
+            let all: Vec<Value> = all.collect();
+            (!all.is_empty()).then_some(Value::Array(all))
+        }
+        "template" => Some(json!({ "metadata": { "labels": value.pointer("/metadata/labels")? } })),
+        "selector" => value.get("matchLabels").is_none().then_some(value),
+        _ if NOISE.contains(&name) || value.is_null() || name.starts_with("kubectl.kubernetes.io/") => None,
+        _ => Some(value),
     }
 }
