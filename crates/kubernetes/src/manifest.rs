@@ -34,7 +34,7 @@ pub fn objects(document: Value, namespace: &str) -> Result<Vec<(Name, Value)>, P
 /// The name of an object that can be applied.
 fn checked(object: &Value, namespace: &str) -> Result<Name, Problem> {
     for key in ["apiVersion", "kind"] {
-        if !object[key].as_str().is_some_and(|text| !text.is_empty()) {
+        if object[key].as_str().is_none_or(str::is_empty) {
             return problem(format!("this object has no `{key}`"), "every object says `apiVersion` and `kind`");
         }
     }
@@ -64,11 +64,8 @@ fn refused(name: &Name, object: &Value, namespace: &str) -> Result<(), Problem> 
         let help = "make the namespace beforehand and take it out of the manifests: it outlives every app in it";
         return problem(format!("{name}: namespaces in manifests are not built yet"), help);
     }
-    for key in ["status"] {
-        if !object[key].is_null() {
-            let help = "take it out: the cluster writes it";
-            return problem(format!("{name} has a `{key}`"), help);
-        }
+    if !object["status"].is_null() {
+        return problem(format!("{name} has a `status`"), "take it out: the cluster writes it");
     }
     let metadata = &object["metadata"];
     for key in ["resourceVersion", "uid", "managedFields", "creationTimestamp"] {

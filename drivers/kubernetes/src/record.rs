@@ -108,7 +108,7 @@ impl Record {
 
     /// The ConfigMap. With the version that it was read as, so that nobody's writing in between is lost.
     pub(crate) fn object(&self, scope: &Scope, namespace: &str) -> Value {
-        let kinds: BTreeSet<String> = self.inventory.iter().map(|entry| kind(entry)).collect();
+        let kinds: BTreeSet<String> = self.inventory.iter().map(kind).collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
         let mut metadata = json!({
             "name": name(scope),

@@ -20,6 +20,9 @@ apps:
 const WEB: &str =
     "# one\n\nkind: Pod\napiVersion: v1\nmetadata: { name: web }\nspec: { containers: [{ name: web, image: x }] }\n";
 
+/// A specification, files, and what is said about them.
+type Wrong<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 struct Project(tempfile::TempDir);
 
 impl Project {
@@ -98,7 +101,7 @@ fn what_was_kept_needs_no_file() {
 #[test]
 fn what_is_wrong_is_told_with_file_and_line() {
     let images = |name: &str| SPEC.replace("{ web:", &format!("{{ {name}:"));
-    let cases: &[(&str, &[(&str, &str)], &[&str])] = &[
+    let cases: &[Wrong<'_>] = &[
         (SPEC, &[("kubernetes/dev/a.yaml", "a: 1\n---\nb: [\n")], &["spec-syntax", "kubernetes/dev/a.yaml:"]),
         (
             SPEC,

@@ -3,6 +3,7 @@
 mod bad;
 pub(crate) mod cluster;
 mod trouble;
+mod verdict;
 
 use crate::it::world::{World, poll, text};
 use cluster::{Cluster, shared};
