@@ -43,7 +43,7 @@ fn each_object_gets_a_word_and_the_exit_code_is_that_of_the_worst() {
         "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "migrate", "namespace": "shop" },
         "status": { "conditions": [{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "no" }] },
     });
-    let ran = judged(&world, &["-"], &list(&[ready.clone()])).code(0);
+    let ran = judged(&world, &["-"], &list(std::slice::from_ref(&ready))).code(0);
     assert_eq!(ran.last(), "1 ready");
     assert_eq!(
         ran.out,
