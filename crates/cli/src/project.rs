@@ -162,11 +162,15 @@ fn regions(environment: &Environment, only: Option<&RegionName>) -> Result<Vec<R
 
 /// The specification as it is stored with a release, for `promote`.
 fn stored(spec: &Spec) -> String {
-    let (dir, sources, composed) = (spec.dir(), spec.sources(), spec.composed());
-    match composed.is_empty() {
-        true => serde_json::json!({ "dir": dir, "sources": sources }).to_string(),
-        false => serde_json::json!({ "dir": dir, "sources": sources, "composed": composed }).to_string(),
+    let mut stored = serde_json::json!({ "dir": spec.dir(), "sources": spec.sources() });
+    let (composed, manifests) = (spec.composed(), spec.manifests());
+    if !composed.is_empty() {
+        stored["composed"] = serde_json::json!(composed);
     }
+    if !manifests.is_empty() {
+        stored["manifests"] = serde_json::json!(manifests);
+    }
+    stored.to_string()
 }
 
 /// A stored specification, read again.
@@ -176,6 +180,10 @@ pub(crate) fn restored(text: &str) -> Result<Spec, Failure> {
     let sources: Vec<Source> = serde_json::from_value(value["sources"].take()).map_err(|_| bad())?;
     let dir = value["dir"].as_str().ok_or_else(bad)?;
     let spec = Spec::parse(Path::new(dir), sources)?;
+    let spec = match value["manifests"].take() {
+        serde_json::Value::Null => spec,
+        manifests => spec.with_manifests(serde_json::from_value(manifests).map_err(|_| bad())?)?,
+    };
     match value["composed"].take() {
         serde_json::Value::Null => Ok(spec),
         composed => Ok(spec.with_composed(serde_json::from_value(composed).map_err(|_| bad())?)?),

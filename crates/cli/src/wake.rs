@@ -144,6 +144,9 @@ async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
             matches!(name.to_str(), Some("PATH" | "HOME" | "LANG" | "TZ" | "USER" | "LOGNAME" | "XDG_RUNTIME_DIR"));
         // A state belongs to the engine that it is first used with; see `drivers/docker`.
         let kept = kept || name.to_str().is_some_and(|name| OF_DOCKER.contains(&name));
+        // Which clusters there are, and the one that a pod is in; credentials are in files.
+        let clusters = ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
+        let kept = kept || name.to_str().is_some_and(|name| clusters.contains(&name));
         let ours = name.to_str().is_some_and(|n| n.starts_with("DEPLOYCTL_CRASH") || n.starts_with("DEPLOYCTL_PROXY_"));
         if kept || ours {
             command.env(name, value);

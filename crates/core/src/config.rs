@@ -4,11 +4,14 @@
 mod artifact;
 mod compose;
 mod container;
+mod kubernetes;
 
 pub use artifact::{Artifact, ArtifactFormat, ArtifactSource};
 pub use compose::{ComposeNetwork, ComposeService, ComposeVolume, EngineCheck, EngineOptions, Publish};
 pub use container::{DockerConfig, Volume};
+pub use kubernetes::{KubernetesConfig, ManifestObject};
 
+use crate::desired::Extent;
 use crate::id::AppName;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -116,6 +119,8 @@ pub enum TargetConfig {
     Process(ProcessConfig),
     /// Containers of a Docker Engine on this machine.
     Docker(DockerConfig),
+    /// Objects of a Kubernetes cluster.
+    Kubernetes(KubernetesConfig),
 }
 
 impl TargetConfig {
@@ -124,6 +129,23 @@ impl TargetConfig {
         match self {
             Self::Process(process) => process.port,
             Self::Docker(docker) => docker.port.is_some(),
+            Self::Kubernetes(_) => false,
+        }
+    }
+
+    /// How far a release extends that wants so many instances.
+    pub fn extent(&self, instances: u32) -> Extent {
+        match self {
+            Self::Process(_) | Self::Docker(_) => Extent::Count(instances),
+            Self::Kubernetes(_) => Extent::Auto,
+        }
+    }
+
+    /// How long what runs it may be in trouble that may heal, before that condemns the release.
+    pub fn patience(&self) -> Option<Span> {
+        match self {
+            Self::Process(_) | Self::Docker(_) => None,
+            Self::Kubernetes(kubernetes) => Some(kubernetes.patience),
         }
     }
 
@@ -138,6 +160,7 @@ impl TargetConfig {
                 (&process.command, env.collect())
             }
             Self::Docker(docker) => (docker.command.as_deref().unwrap_or_default(), docker.env.values().collect()),
+            Self::Kubernetes(_) => (&[], Vec::new()),
         };
         command.iter().chain(texts)
     }

@@ -34,14 +34,22 @@ pub struct Part {
 pub enum Extent {
     /// So many instances.
     Count(u32),
+    /// As the target itself decides, by what the release says to it: it is judged as a whole.
+    Auto,
 }
 
 impl Extent {
-    /// The number of instances.
+    /// The number of instances that we see to; none where the target does.
     pub fn count(self) -> u32 {
         match self {
             Self::Count(count) => count,
+            Self::Auto => 0,
         }
+    }
+
+    /// Whether nothing is wanted.
+    pub fn is_nothing(self) -> bool {
+        self == Self::Count(0)
     }
 }
 
@@ -146,6 +154,11 @@ impl Desired {
         let share = if routed { Share::Weight(FULL) } else { Share::Unmanaged };
         let parts = BTreeMap::from([(revision.clone(), Part { extent: Extent::Count(count), share })]);
         Self { base: Some(revision.clone()), parts }
+    }
+
+    /// How far a revision extends.
+    pub fn extent(&self, revision: &Revision) -> Extent {
+        self.parts.get(revision).map_or(Extent::Count(0), |part| part.extent)
     }
 
     /// The number of instances of a revision.

@@ -1,7 +1,7 @@
 //! The driver port: make one desired state true, and say what is true now.
 
 use crate::config::AppConfig;
-use crate::desired::{Desired, JobGate, Waypoint};
+use crate::desired::{Desired, Extent, JobGate, Waypoint};
 use crate::fault::Fault;
 use crate::id::{Fence, InstanceId, JobId, Revision, Scope};
 use crate::instance::{Binding, InstanceSeen, InstanceState, LogLine, LogQuery};
@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub side_by_side: bool,
     /// Whether traffic can be split by weight.
     pub split: bool,
+    /// Whether the target itself brings one release to the next, in one waypoint, and decides how many instances there are.
+    pub by_itself: bool,
 }
 
 /// What is true in a scope now.
@@ -26,6 +28,9 @@ pub struct Capabilities {
 pub struct Observed {
     /// Every instance that exists or whose end is not proven yet.
     pub instances: Vec<InstanceSeen>,
+    /// How each revision of [`Extent::Auto`] is as a whole: only the target knows what it takes.
+    #[serde(default)]
+    pub wholes: BTreeMap<Revision, InstanceState>,
     /// The share of the traffic per revision that the data plane works by, in basis points.
     pub shares: BTreeMap<Revision, u32>,
     /// Requests and upgraded connections in flight on instances that take no new ones.
@@ -38,6 +43,19 @@ impl Observed {
     /// How many instances of a revision are healthy.
     pub fn ready(&self, revision: &Revision) -> u32 {
         count(self.instances.iter().filter(|i| i.revision == *revision && i.state == InstanceState::Ready))
+    }
+
+    /// Whether a revision is healthy as far as it should extend.
+    pub fn is_ready(&self, revision: &Revision, extent: Extent) -> bool {
+        match extent {
+            Extent::Count(wanted) => self.ready(revision) >= wanted,
+            Extent::Auto => self.wholes.get(revision) == Some(&InstanceState::Ready),
+        }
+    }
+
+    /// Whether nothing is left of a revision.
+    pub fn is_gone(&self, revision: &Revision) -> bool {
+        self.existing(revision) == 0 && self.wholes.get(revision).is_none_or(|whole| *whole == InstanceState::Gone)
     }
 
     /// How many instances of a revision are there at all.
@@ -85,8 +103,8 @@ pub enum Step {
 /// A kind of engine that runs instances.
 #[async_trait]
 pub trait Driver: Send + Sync {
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
+    /// What it can do with a release.
+    fn capabilities(&self, config: &AppConfig) -> Capabilities;
     /// Shows the fence of a lease: from now on the scope refuses whoever comes with an older one. A new owner does it before
     /// it looks, else one that was replaced could still change what was seen. A target that cannot refuse does nothing.
     async fn admit(&self, _scope: &Scope, _fence: Fence) -> Result<(), Fault> {
@@ -107,6 +125,11 @@ pub trait Driver: Send + Sync {
     /// that names the owner if somebody else has it. Says what taking it costs, for people, where it costs anything. Asked
     /// before anything is changed; changes nothing.
     async fn claim(&self, _scope: &Scope, _config: &AppConfig) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+    /// What deploying a release would change, a line per change, for people; empty where the path says it all. Asked
+    /// after [`Driver::claim`] and before anything is changed; changes nothing, and refuses what cannot be.
+    async fn preview(&self, _scope: &Scope, _config: &AppConfig) -> Result<Vec<String>, Fault> {
         Ok(Vec::new())
     }
     /// Late values for a leg that starts now.
@@ -136,4 +159,6 @@ pub struct Way {
     pub binding: Binding,
     /// Whether requests are answered by the maintenance page.
     pub maintenance: bool,
+    /// Whether it is a way back: what a release says goes before what others changed meanwhile.
+    pub back: bool,
 }

@@ -99,6 +99,9 @@ pub struct Leg {
     /// What it costs once, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<String>,
+    /// What it changes in the target, for people, where that is known beforehand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
 }
 
 /// A release at one end of a leg.

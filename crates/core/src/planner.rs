@@ -152,7 +152,7 @@ fn assemble(place: &Place<'_>, wish: &Wish<'_>, from: Option<Side>, to: Option<S
             add_undo(&mut path, JobGate { what: JobKind::Undo, release: release.clone() });
         }
     }
-    Leg { scope: place.scope.clone(), from, to, start, path, migration, keep, costs: Vec::new() }
+    Leg { scope: place.scope.clone(), from, to, start, path, migration, keep, costs: Vec::new(), changes: Vec::new() }
 }
 
 /// Hooks and the migration run before anything changes.
@@ -176,6 +176,10 @@ pub fn plan(id: DeploymentId, action: Action, legs: Vec<Leg>, places: &[Place<'_
 /// Why a release cannot be walked to here, whatever the state; checked before anything is touched.
 pub fn refusal(config: &AppConfig, capabilities: crate::driver::Capabilities) -> Option<String> {
     match &config.strategy {
+        Strategy::Rolling { .. } if capabilities.by_itself => None,
+        _ if capabilities.by_itself => Some(
+            "this target brings one release to the next by itself; only `strategy: rolling` is built for it".into(),
+        ),
         Strategy::Canary(_) if config.route.is_none() => {
             Some("a canary needs a `route`: without one there is no traffic to split".into())
         }

@@ -177,12 +177,15 @@ pub struct Leg {
 
 /// A waypoint in words, such as `v1.0.0: 4 @ 90%, v1.1.0: 1 @ 10%`.
 pub fn waypoint_words(desired: &crate::desired::Desired, version: impl Fn(&crate::id::Revision) -> String) -> String {
-    use crate::desired::Share;
+    use crate::desired::{Extent, Share};
     if desired.parts.is_empty() {
         return "nothing".into();
     }
     let words = desired.parts.iter().map(|(revision, part)| {
-        let count = part.extent.count();
+        let count = match part.extent {
+            Extent::Count(count) => count.to_string(),
+            Extent::Auto => "by the target itself".into(),
+        };
         match part.share {
             Share::Unmanaged => format!("{}: {count}", version(revision)),
             _ => format!("{}: {count} @ {}", version(revision), percent(desired.weight(revision))),

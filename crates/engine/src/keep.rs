@@ -66,7 +66,8 @@ impl Engine {
         if state.open.is_some() {
             return Ok(false);
         }
-        let way = Way { fence: state.fence, binding: state.binding.clone(), maintenance: state.maintenance };
+        let (binding, maintenance) = (state.binding.clone(), state.maintenance);
+        let way = Way { fence: state.fence, binding, maintenance, back: false };
         let to = Waypoint { desired: state.resting.clone(), floor: 0, gates: Vec::new() };
         match self.ports.driver.converge(scope, &to, &way).await {
             Ok(Step::Done) => Ok(!state.resting.parts.is_empty()),

@@ -91,13 +91,15 @@ impl Engine {
 
     async fn prepare(&self, ask: &Deploy) -> Result<Prepared, Refused> {
         approved(ask)?;
-        let (mut releases, mut learned, mut known, mut costs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut releases, mut learned, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut costs, mut previews) = (Vec::new(), Vec::new());
         for leg in &ask.legs {
-            if let Some(why) = planner::refusal(&leg.config, self.ports.driver.capabilities()) {
+            if let Some(why) = planner::refusal(&leg.config, self.ports.driver.capabilities(&leg.config)) {
                 let message = format!("{}: {why}", leg.scope.app);
                 return Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message));
             }
             costs.push(self.ports.driver.claim(&leg.scope, &leg.config).await?);
+            previews.push(self.ports.driver.preview(&leg.scope, &leg.config).await?);
             releases.push(self.release(leg, None, &mut learned).await?);
             known.push(self.known(&leg.scope).await?);
         }
@@ -108,10 +110,11 @@ impl Engine {
         let spec = ask.spec.as_ref().map(|text| Sha256Hex::of(text.as_bytes()));
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
         let mut legs = Vec::new();
-        for (((known, release), leg), costs) in known.iter().zip(&releases).zip(&ask.legs).zip(costs) {
+        let found = costs.into_iter().zip(previews);
+        for (((known, release), leg), (costs, changes)) in known.iter().zip(&releases).zip(&ask.legs).zip(found) {
             let migrated = self.is_migrated(&leg.scope, release);
             let wish = Wish::Deploy { release, migrated, spec: spec.clone() };
-            legs.extend(planner::leg(&known.place(), &wish, &id, now).map(|leg| Leg { costs, ..leg }));
+            legs.extend(planner::leg(&known.place(), &wish, &id, now).map(|leg| Leg { costs, changes, ..leg }));
         }
         once_per_environment(&mut legs);
         let changed: Vec<_> =
@@ -303,7 +306,8 @@ impl Engine {
         let healthy = match (&state.current, &current) {
             (Some(pin), Some(config)) => {
                 let observed = self.ports.driver.observe(scope).await?;
-                observed.ready(&pin.revision) >= config.instances && observed.drifted(&pin.revision).is_none()
+                let extent = config.target.extent(config.instances);
+                observed.is_ready(&pin.revision, extent) && observed.drifted(&pin.revision).is_none()
             }
             _ => true,
         };

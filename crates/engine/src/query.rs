@@ -3,6 +3,7 @@
 use crate::ledger::{parse, scope_of};
 use crate::{Engine, progress};
 use deployctl_core::ask::{Refused, RefusedKind, Selection};
+use deployctl_core::desired::Extent;
 use deployctl_core::driver::Observed;
 use deployctl_core::fault::Fault;
 use deployctl_core::id::{DeploymentId, Revision, Scope, Sha256Hex, Version};
@@ -284,14 +285,28 @@ fn prefix(place: &Selection) -> String {
     prefix
 }
 
+/// The health of what is judged as a whole.
+fn health_of_whole(whole: Option<&InstanceState>, ready: u32) -> (&'static str, Option<String>) {
+    let why = match whole {
+        Some(InstanceState::Ready) => return ("healthy", None),
+        Some(InstanceState::Starting { waiting_for: why }) => why,
+        Some(InstanceState::Unhealthy { reason } | InstanceState::Failed { reason, .. }) => reason,
+        Some(InstanceState::Stopping | InstanceState::Gone) | None => return ("down", None),
+    };
+    (if ready > 0 { "degraded" } else { "down" }, Some(why.clone()))
+}
+
 fn health(state: &State, observed: Result<&Observed, &Fault>) -> (&'static str, Option<String>) {
     let observed = match observed {
         Ok(observed) => observed,
         Err(fault) => return ("unknown", Some(fault.message.clone())),
     };
     let Some(pin) = &state.current else { return ("down", None) };
-    let wanted = state.resting.count(&pin.revision);
-    let ready = observed.ready(&pin.revision);
+    let extent = state.resting.extent(&pin.revision);
+    let (wanted, ready) = (extent.count(), observed.ready(&pin.revision));
+    if extent == Extent::Auto {
+        return health_of_whole(observed.wholes.get(&pin.revision), ready);
+    }
     if wanted > 0 && ready >= wanted {
         let changed = observed.drifted(&pin.revision);
         let detail = changed.map(|(id, how)| format!("{id} was changed by hand: {how}; deploy again to replace it"));

@@ -31,6 +31,9 @@ impl Engine {
         for scope in self.selected(&ask.place)? {
             standing.push(self.known(&scope).await?);
         }
+        if matches!(wish, Wish::Restart) {
+            standing.iter().try_for_each(|here| self.can_restart(here))?;
+        }
         let legs: Vec<_> = standing.iter().filter_map(|here| planner::leg(&here.place(), wish, &id, now)).collect();
         let places: Vec<_> = standing.iter().map(Standing::place).collect();
         let Some(plan) = planner::plan(id, action, legs, &places) else {
@@ -39,6 +42,17 @@ impl Engine {
         let changes = changes(&plan);
         let id = self.open(plan, &ask.by, Vec::new()).await?;
         Ok(Answer::Deployment { id, changes })
+    }
+
+    /// A target that brings one release to the next by itself has no other instances of the same release.
+    fn can_restart(&self, here: &Standing) -> Result<(), Refused> {
+        let Some(config) = &here.current else { return Ok(()) };
+        if !self.ports.driver.capabilities(config).by_itself {
+            return Ok(());
+        }
+        let message = format!("{}: a restart is not built for this target", here.scope.app);
+        Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message)
+            .hint("nothing was changed; the target's own tool does it, such as `kubectl rollout restart`"))
     }
 
     /// The scopes of a selection; refused if there is none, or if they belong to several projects.

@@ -12,6 +12,7 @@ use deployctl_core::driver::Way;
 use deployctl_core::fault::{Fault, Retry};
 use deployctl_core::id::DeploymentId;
 use deployctl_core::journal::AppendError;
+use deployctl_core::plan::Action;
 use deployctl_core::scope;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,8 @@ impl Engine {
     pub(crate) async fn way(&self, state: &Deployment, leg: usize) -> Result<Way, Fault> {
         let scope = self.scope_state(&state.plan.legs[leg].scope).await?;
         let binding = state.legs[leg].binding.clone().unwrap_or_default();
-        Ok(Way { fence: self.fence_of(&scope), binding, maintenance: scope.maintenance })
+        let back = state.back.is_some() || state.plan.action == Action::Rollback;
+        Ok(Way { fence: self.fence_of(&scope), binding, maintenance: scope.maintenance, back })
     }
 
     /// Writes down what happened to a deployment, and to its scopes because of it.

@@ -178,6 +178,8 @@ fn as_text(value: &EnvValue) -> Option<&LateText> {
 pub(crate) fn process(release: &Release) -> &ProcessConfig {
     match &release.config.target {
         TargetConfig::Process(config) => config,
-        TargetConfig::Docker(_) => unreachable!("a release of containers is never given to the node runtime"),
+        TargetConfig::Docker(_) | TargetConfig::Kubernetes(_) => {
+            unreachable!("only releases of processes are given to the node runtime")
+        }
     }
 }

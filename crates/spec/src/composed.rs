@@ -107,7 +107,7 @@ impl Spec {
         needed
     }
 
-    fn places(&self) -> impl Iterator<Item = (&Environment, &RegionName, &AppName)> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Environment, &RegionName, &AppName)> {
         let all = self.environments.iter().flat_map(|env| env.regions.iter().map(move |region| (env, region)));
         all.flat_map(|(env, region)| self.apps.iter().map(move |app| (env, region, app)))
     }

@@ -2,6 +2,7 @@
 
 use crate::code::Code;
 use crate::diagnostic::Diagnostics;
+use crate::manifests::Manifests;
 use crate::source::Source;
 use crate::spec::Spec;
 use std::io::{ErrorKind, Read};
@@ -18,8 +19,56 @@ impl Spec {
         for overlay in overlays {
             sources.push(read(overlay, &overlay.display().to_string())?);
         }
-        Self::parse(&dir, sources)
+        let spec = Self::parse(&dir, sources)?;
+        let mut manifests = Vec::new();
+        for directory in spec.manifest_directories()? {
+            manifests.push(self::manifests(&dir, directory)?);
+        }
+        spec.with_manifests(manifests)
     }
+}
+
+/// No honest set of manifests has more files, or folders in folders.
+const FILES_MAX: usize = 1_000;
+const DEPTH_MAX: usize = 8;
+
+/// All manifests in a directory and below, by their paths.
+fn manifests(dir: &Path, directory: String) -> Result<Manifests, Diagnostics> {
+    let mut paths = Vec::new();
+    collect(dir, Path::new(&directory), 0, &mut paths)?;
+    paths.sort();
+    let files: Result<Vec<Source>, Diagnostics> = paths.iter().map(|path| read(path, &name_of(dir, path))).collect();
+    Ok(Manifests { directory, files: files? })
+}
+
+fn name_of(dir: &Path, path: &Path) -> String {
+    path.strip_prefix(dir).unwrap_or(path).display().to_string()
+}
+
+fn collect(dir: &Path, directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Diagnostics> {
+    let name = name_of(dir, directory);
+    let entries = std::fs::read_dir(directory).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|error| {
+        let code = if error.kind() == ErrorKind::NotFound { Code::NotFound } else { Code::Unreadable };
+        let help = "`manifests` names the directory, relative to the project; each environment needs its own";
+        Diagnostics::one(code, format!("cannot read the manifests in `{name}`: {error}"), Some(help.into()))
+    })?;
+    for path in entries.into_iter().map(|entry| entry.path()) {
+        let ends = |ends: &[&str]| path.extension().is_some_and(|end| ends.iter().any(|known| end == *known));
+        if path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.')) {
+            continue;
+        }
+        if path.is_dir() && depth < DEPTH_MAX {
+            collect(dir, &path, depth + 1, found)?;
+        } else if ends(&["yaml", "yml", "json"]) {
+            found.push(path);
+        }
+        if found.len() > FILES_MAX {
+            let message = format!("`{name}` has more than {FILES_MAX} manifests");
+            return Err(Diagnostics::one(Code::TooLarge, message, Some("is this the right directory?".into())));
+        }
+    }
+    Ok(())
 }
 
 /// The nearest directory from `start` upwards that has a specification.

@@ -4,6 +4,7 @@ mod artifact;
 mod checks;
 pub(crate) mod compose;
 mod docker;
+pub(crate) mod kubernetes;
 mod process;
 mod route;
 mod strategy;
@@ -174,6 +175,10 @@ fn one<'a>(question: &Question<'a>, settings: &Settings, findings: &mut Findings
             (Some(image), None, build, config)
         }
         Kind::Compose => return None,
+        Kind::Kubernetes => {
+            let target = TargetConfig::Kubernetes(kubernetes::target(question, settings, &mut cx)?);
+            (None, None, None, config(target, settings, &depends_on, &mut cx)?)
+        }
     };
     let route_at = settings.route.as_ref().map_or(at, |route| route.at);
     let app = ResolvedApp {
@@ -256,7 +261,7 @@ fn config(
         TargetConfig::Process(process) => {
             TargetConfig::Process(process::finish(process, route.is_some(), settings, cx))
         }
-        docker @ TargetConfig::Docker(_) => docker,
+        other @ (TargetConfig::Docker(_) | TargetConfig::Kubernetes(_)) => other,
     };
     let instances = strategy::instances(settings, cx);
     let strategy = strategy::strategy(settings, route.is_some(), cx);

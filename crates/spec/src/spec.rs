@@ -27,9 +27,11 @@ pub struct Spec {
     pub(crate) apps: Vec<AppName>,
     pub(crate) trees: BTreeMap<AppName, Tree>,
     pub(crate) vars: BTreeMap<String, String>,
+    /// The manifests of the apps that run in a cluster.
+    pub(crate) manifests: Vec<crate::manifests::Read>,
     /// What Compose made of the files of the apps that are Compose projects.
     pub(crate) composed: Vec<Read>,
-    /// How many of the sources are the specification itself; the others are Compose files.
+    /// How many of the sources are the specification itself; the others are manifests and Compose files.
     pub(crate) own_sources: usize,
 }
 
@@ -221,6 +223,7 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
         apps,
         trees,
         vars,
+        manifests: Vec::new(),
         composed: Vec::new(),
         own_sources: sources.0.len(),
     })

@@ -49,6 +49,10 @@ pub(crate) struct Templates<'a> {
 }
 
 impl<'a> Templates<'a> {
+    pub(crate) fn sources(&self) -> &'a Sources {
+        self.sources
+    }
+
     /// Templates that see `names`, and `vars` under `vars.NAME`.
     pub(crate) fn new(
         sources: &'a Sources,

@@ -6,6 +6,7 @@ mod it {
     mod init;
     mod limits;
     mod load;
+    mod manifests;
     mod properties;
     mod resolve;
     mod schema;

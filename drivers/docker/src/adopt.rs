@@ -198,6 +198,6 @@ impl Inner {
 pub(crate) fn service(config: &AppConfig) -> Option<ServiceName> {
     match &config.target {
         TargetConfig::Docker(docker) => docker.compose.as_deref().map(ServiceName::of),
-        TargetConfig::Process(_) => None,
+        TargetConfig::Process(_) | TargetConfig::Kubernetes(_) => None,
     }
 }

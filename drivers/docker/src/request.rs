@@ -99,7 +99,9 @@ fn record(release: &Release, scope: &Scope, revision: Revision, config: &DockerC
 pub(crate) fn docker(release: &Release) -> Result<&DockerConfig, Fault> {
     match &release.config.target {
         TargetConfig::Docker(config) => Ok(config),
-        TargetConfig::Process(_) => Err(Fault::refused(FaultKind::Bug, "a release of processes is no container")),
+        TargetConfig::Process(_) | TargetConfig::Kubernetes(_) => {
+            Err(Fault::refused(FaultKind::Bug, "this release is no container"))
+        }
     }
 }
 

@@ -104,8 +104,8 @@ fn shares(service: Option<&Service>) -> BTreeMap<Revision, u32> {
 
 #[async_trait]
 impl Driver for Managed {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { side_by_side: true, split: true }
+    fn capabilities(&self, _config: &AppConfig) -> Capabilities {
+        Capabilities { side_by_side: true, split: true, by_itself: false }
     }
 
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {

@@ -9,7 +9,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-sys", &[]),
     ("deployctl-compose", &["core"]),
     ("deployctl-kubernetes", &["core"]),
-    ("deployctl-spec", &["core", "compose"]),
+    ("deployctl-spec", &["core", "compose", "kubernetes"]),
+    ("deployctl-driver-kubernetes", &["kubernetes"]),
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
     ("deployctl-oci", &["core"]),
@@ -42,6 +43,7 @@ const PARENTS: &[(&str, &[&str])] = &[
     ("clap", &["deployctl", "deployctl-live"]),
     ("clap_complete", &["deployctl"]),
     ("indicatif", &["deployctl"]),
+    ("kube", &["deployctl-driver-kubernetes"]),
     ("minijinja", &["deployctl-spec"]),
     ("rusqlite", &["deployctl-store"]),
     ("rustls", &["deployctl-driver-docker", "deployctl-proxy", "deployctl-live"]),
@@ -77,8 +79,12 @@ fn may_use(package: &Package, short: &str) -> bool {
         return !NOT_FOR_BINARY.contains(&short);
     }
     if package.name.starts_with("deployctl-driver-") {
-        return DRIVER.contains(&short);
+        return DRIVER.contains(&short) || listed(package, short);
     }
+    listed(package, short)
+}
+
+fn listed(package: &Package, short: &str) -> bool {
     LAYERS.iter().any(|(name, allowed)| *name == package.name && allowed.contains(&short))
 }
 

@@ -70,6 +70,7 @@ fn leg_json(leg: &Leg) -> serde_json::Value {
         "release": leg.to.as_ref().map(|side| &side.pin.revision.release),
         "migration": leg.migration.as_ref().map(|m| json!({ "undo": m.undo, "irreversible": m.irreversible })),
         "costs": leg.costs,
+        "changes": leg.changes,
         "waypoints": leg.path.iter().map(|w| json!({
             "desired": waypoint_words(&w.desired, |r| name(leg, r)),
             "gates": w.gates.iter().map(|g| gate(leg, g)).collect::<Vec<_>>(),
@@ -101,6 +102,7 @@ fn words(saved: &SavedPlan) -> String {
                 (false, false) => "  runs a migration that older releases work with too".to_owned(),
             });
         }
+        lines.extend(leg.changes.iter().map(|change| format!("  {change}")));
         for (index, waypoint) in leg.path.iter().enumerate() {
             let gates: Vec<String> = waypoint.gates.iter().map(|g| gate(leg, g)).collect();
             let gates = if gates.is_empty() { String::new() } else { format!("   then: {}", gates.join(", ")) };

@@ -1,6 +1,7 @@
 //! The composition root: which implementation stands behind which port.
 
 use super::crashing::Crashing;
+use super::everywhere::Everywhere;
 use super::targets::Targets;
 use super::vault::{self, FileVault};
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use deployctl_core::ports::{Artifacts, Clock, NotTaken};
 use deployctl_core::release::{Release, Releases};
 use deployctl_core::time::Millis;
 use deployctl_driver_docker::{Docker, DockerOptions, Endpoint};
+use deployctl_driver_kubernetes::Kubernetes;
 use deployctl_driver_managed::Managed;
 use deployctl_engine::{Engine, Ports};
 use deployctl_node::artifacts::{IngestError, IngestKind};
@@ -54,7 +56,8 @@ pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
     let docker = Docker::new(DockerOptions { state: state.into(), secrets, logins, endpoint });
     let artifacts = NodeArtifacts(node.clone());
     let targets = Arc::new(Targets { node, docker, artifacts });
-    let driver = Arc::new(Managed::new(targets.clone(), targets.clone(), router.clone(), releases));
+    let managed = Managed::new(targets.clone(), targets.clone(), router.clone(), releases.clone());
+    let driver = Arc::new(Everywhere { managed, kubernetes: Kubernetes::new(state, releases.clone()), releases });
     let using = targets.clone();
     let in_use = move || {
         let targets = using.clone();

@@ -3,6 +3,7 @@
 mod compose;
 mod crashing;
 pub(crate) mod engine;
+mod everywhere;
 mod signed;
 mod targets;
 mod vault;

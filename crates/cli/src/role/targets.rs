@@ -6,7 +6,7 @@ use super::compose::NodeArtifacts;
 use super::signed;
 use async_trait::async_trait;
 use deployctl_core::config::{AppConfig, Artifact, ArtifactFormat, ArtifactSource, Smoke, TargetConfig};
-use deployctl_core::fault::Fault;
+use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, InstanceId, JobId, Scope, Sha256Hex};
 use deployctl_core::instance::{Checked, InstanceSeen, InstanceSpec, Instances, LogLine, LogQuery};
 use deployctl_core::job::{JobSpec, JobState, Jobs};
@@ -30,6 +30,10 @@ impl Targets {
     async fn is_process(&self, scope: &Scope, id: &InstanceId) -> Result<bool, Fault> {
         Ok(!self.docker.knows(scope) || self.node.list(scope).await?.iter().any(|seen| seen.id == *id))
     }
+}
+
+fn elsewhere() -> Fault {
+    Fault::refused(FaultKind::Bug, "objects of a cluster are no instances of ours")
 }
 
 #[async_trait]
@@ -61,6 +65,7 @@ impl Instances for Targets {
         match &spec.release.config.target {
             TargetConfig::Process(_) => self.node.start(spec, fence).await,
             TargetConfig::Docker(_) => Instances::start(&self.docker, spec, fence).await,
+            TargetConfig::Kubernetes(_) => Err(elsewhere()),
         }
     }
 
@@ -97,21 +102,21 @@ impl Instances for Targets {
 
     async fn can_run(&self, config: &AppConfig) -> Result<(), Fault> {
         match &config.target {
-            TargetConfig::Process(_) => Ok(()),
+            TargetConfig::Process(_) | TargetConfig::Kubernetes(_) => Ok(()),
             TargetConfig::Docker(_) => self.docker.can_run(config).await,
         }
     }
 
     async fn in_the_way(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
         match &config.target {
-            TargetConfig::Process(_) => Ok(None),
+            TargetConfig::Process(_) | TargetConfig::Kubernetes(_) => Ok(None),
             TargetConfig::Docker(_) => self.docker.in_the_way(config, address).await,
         }
     }
 
     async fn make_way(&self, config: &AppConfig) -> Result<(), Fault> {
         match &config.target {
-            TargetConfig::Process(_) => Ok(()),
+            TargetConfig::Process(_) | TargetConfig::Kubernetes(_) => Ok(()),
             TargetConfig::Docker(_) => self.docker.make_way(config).await,
         }
     }
@@ -138,6 +143,7 @@ impl Jobs for Targets {
         match &job.release.config.target {
             TargetConfig::Process(_) => self.node.run(job, fence).await,
             TargetConfig::Docker(_) => self.docker.run(job, fence).await,
+            TargetConfig::Kubernetes(_) => Err(elsewhere()),
         }
     }
 

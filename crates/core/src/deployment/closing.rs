@@ -54,8 +54,9 @@ fn succeeded(state: &Deployment, leg: &Leg, now: Millis) -> (Option<Pin>, StackC
 /// Whichever has most of what rests there; the old release where that is undecided.
 fn still_current(leg: &Leg, resting: &Desired) -> Option<Pin> {
     let weight = |pin: &Pin| (resting.weight(&pin.revision), resting.count(&pin.revision));
-    let old = leg.from.as_ref().map(|side| &side.pin).filter(|pin| resting.count(&pin.revision) > 0);
-    let new = leg.to.as_ref().map(|side| &side.pin).filter(|pin| resting.count(&pin.revision) > 0);
+    let rests = |pin: &&Pin| !resting.extent(&pin.revision).is_nothing();
+    let old = leg.from.as_ref().map(|side| &side.pin).filter(rests);
+    let new = leg.to.as_ref().map(|side| &side.pin).filter(rests);
     match (old, new) {
         (Some(old), Some(new)) => Some(if weight(new) > weight(old) { new } else { old }.clone()),
         (old, new) => old.or(new).cloned(),

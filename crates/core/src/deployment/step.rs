@@ -3,11 +3,12 @@
 use super::turn_back::{not_restored, turn_back};
 use super::{Deployment, Event, LegState};
 use crate::analysis::{Judgement, judge};
-use crate::desired::{Gate, JobGate, Waypoint};
+use crate::desired::{Extent, Gate, JobGate, Waypoint};
 use crate::driver::Observed;
 use crate::id::{InstanceId, Revision, job_id};
 use crate::instance::InstanceState;
 use crate::job::JobState;
+use crate::plan::Side;
 use crate::route::SideStats;
 use crate::time::{Millis, Span};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Evidence {
     pub observed: Observed,
     /// Since when instances are in trouble.
     pub trouble_since: BTreeMap<InstanceId, Millis>,
+    /// Since when revisions are in trouble that are judged as a whole.
+    pub wholes_since: BTreeMap<Revision, Millis>,
     /// How jobs are that were started.
     pub jobs: Vec<(JobGate, JobState)>,
     /// What HTTP smoke tests said.
@@ -39,13 +42,21 @@ impl Evidence {
     pub fn see(&mut self, observed: Observed, now: Millis) {
         let before = std::mem::take(&mut self.trouble_since);
         for instance in &observed.instances {
-            if matches!(instance.state, InstanceState::Unhealthy { .. } | InstanceState::Failed { .. }) {
+            if is_trouble(&instance.state) {
                 let since = before.get(&instance.id).copied().unwrap_or(now);
                 self.trouble_since.insert(instance.id.clone(), since);
             }
         }
+        let before = std::mem::take(&mut self.wholes_since);
+        for (revision, _) in observed.wholes.iter().filter(|(_, whole)| is_trouble(whole)) {
+            self.wholes_since.insert(revision.clone(), before.get(revision).copied().unwrap_or(now));
+        }
         self.observed = observed;
     }
+}
+
+fn is_trouble(state: &InstanceState) -> bool {
+    matches!(state, InstanceState::Unhealthy { .. } | InstanceState::Failed { .. })
 }
 
 /// What comes of it.
@@ -80,20 +91,25 @@ pub fn step(state: &Deployment, leg: usize, evidence: &Evidence, now: Millis) ->
         match weigh(state, leg, here, gate, evidence, now) {
             Weighed::Pass => {}
             Weighed::Fail(why) => return fails(state, &why, now),
-            Weighed::Other(outcome) => return sooner(outcome, evidence),
+            Weighed::Other(outcome) => return sooner(outcome, state, evidence),
         }
     }
     if !evidence.settled {
-        return sooner(Outcome::Wait { why: evidence.pending.clone(), until: None }, evidence);
+        return sooner(Outcome::Wait { why: evidence.pending.clone(), until: None }, state, evidence);
     }
     Outcome::Happened(vec![Event::Reached { leg, waypoint: here.reached }])
 }
 
 /// A wait that ends when patience with an instance in trouble does.
-fn sooner(outcome: Outcome, evidence: &Evidence) -> Outcome {
+fn sooner(outcome: Outcome, state: &Deployment, evidence: &Evidence) -> Outcome {
     let Outcome::Wait { why, until } = outcome else { return outcome };
     let patience = evidence.trouble_since.values().map(|since| since.after(PATIENCE.0)).min();
-    Outcome::Wait { why, until: [until, patience].into_iter().flatten().min() }
+    let sides = || state.plan.legs.iter().flat_map(|leg| [&leg.to, &leg.from]).flatten();
+    let wholes = evidence.wholes_since.iter().filter_map(|(revision, since)| {
+        let side = sides().find(|side| side.pin.revision == *revision)?;
+        Some(since.after(side.config.target.patience().unwrap_or(PATIENCE).0))
+    });
+    Outcome::Wait { why, until: [until, patience].into_iter().flatten().chain(wholes).min() }
 }
 
 fn fails(state: &Deployment, why: &str, now: Millis) -> Outcome {
@@ -108,10 +124,15 @@ fn condemned(state: &Deployment, leg: usize, waypoint: &Waypoint, evidence: &Evi
     let plan = &state.plan.legs[leg];
     let target = if state.back.is_some() { plan.from.as_ref() } else { plan.to.as_ref() };
     let revision = &target?.pin.revision;
-    if waypoint.desired.count(revision) == 0 {
+    let extent = waypoint.desired.extent(revision);
+    if extent.is_nothing() {
         return None;
     }
     let version = &target?.pin.version;
+    if extent == Extent::Auto {
+        // Its instances are the target's: it starts others for those that fail, and says itself when that has no end.
+        return condemned_whole(state, target?, evidence, now);
+    }
     let instances = || evidence.observed.instances.iter().filter(|i| i.revision == *revision);
     let over = |id: &InstanceId| evidence.trouble_since.get(id).is_some_and(|since| now.since(*since) >= PATIENCE.0);
     instances().find_map(|instance| match &instance.state {
@@ -124,6 +145,23 @@ fn condemned(state: &Deployment, leg: usize, waypoint: &Waypoint, evidence: &Evi
         }
         _ => None,
     })
+}
+
+/// The same of a release that is judged as a whole.
+fn condemned_whole(state: &Deployment, target: &Side, evidence: &Evidence, now: Millis) -> Option<String> {
+    let (revision, version) = (&target.pin.revision, &target.pin.version);
+    let patience = target.config.target.patience().unwrap_or(PATIENCE);
+    let over = evidence.wholes_since.get(revision).is_some_and(|since| now.since(*since) >= patience.0);
+    match evidence.observed.wholes.get(revision)? {
+        InstanceState::Failed { reason, last_lines } if state.back.is_none() || over => {
+            let what = format!("{version} did not come up: {reason}");
+            Some(if last_lines.is_empty() { what } else { explain(&what, last_lines) })
+        }
+        InstanceState::Unhealthy { reason } if over => {
+            Some(format!("{version} did not become healthy within {} s of trouble: {reason}", patience.0.as_secs()))
+        }
+        _ => None,
+    }
 }
 
 /// How many of the last lines a reason repeats; `logs` and the journal of the instance have more.
@@ -161,8 +199,9 @@ fn wait(why: String) -> Weighed {
 fn weigh(state: &Deployment, leg: usize, here: &LegState, gate: &Gate, evidence: &Evidence, now: Millis) -> Weighed {
     match gate {
         Gate::Ready(revision) => ready(here, revision, evidence),
+        Gate::Gone(revision) if evidence.observed.is_gone(revision) => Weighed::Pass,
         Gate::Gone(revision) => match evidence.observed.existing(revision) {
-            0 => Weighed::Pass,
+            0 => wait("the old release is to end".into()),
             left if evidence.observed.draining > 0 => {
                 wait(format!("{left} old instances finish {} requests", evidence.observed.draining))
             }
@@ -180,11 +219,18 @@ fn weigh(state: &Deployment, leg: usize, here: &LegState, gate: &Gate, evidence:
 }
 
 fn ready(here: &LegState, revision: &Revision, evidence: &Evidence) -> Weighed {
-    let wanted = here.waypoint().map_or(0, |w| w.desired.count(revision));
-    let ready = evidence.observed.ready(revision);
-    if ready >= wanted {
+    let extent = here.waypoint().map_or(Extent::Count(0), |w| w.desired.extent(revision));
+    if evidence.observed.is_ready(revision, extent) {
         return Weighed::Pass;
     }
+    let Extent::Count(wanted) = extent else {
+        return wait(match evidence.observed.wholes.get(revision) {
+            Some(InstanceState::Starting { waiting_for }) => waiting_for.clone(),
+            Some(InstanceState::Unhealthy { reason } | InstanceState::Failed { reason, .. }) => reason.clone(),
+            _ => evidence.pending.clone(),
+        });
+    };
+    let ready = evidence.observed.ready(revision);
     let why = evidence.observed.instances.iter().filter(|i| i.revision == *revision).find_map(|i| match &i.state {
         InstanceState::Starting { waiting_for } => Some(format!("; {}: {waiting_for}", i.id)),
         InstanceState::Unhealthy { reason } => Some(format!("; {}: {reason}", i.id)),

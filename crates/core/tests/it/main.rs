@@ -9,3 +9,4 @@ mod planner;
 mod rollback;
 mod step;
 mod strategy;
+mod wholes;

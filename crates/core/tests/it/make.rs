@@ -155,7 +155,7 @@ pub(crate) fn leg(from: Option<AppConfig>, to: Option<AppConfig>, start: Desired
         Some(side) => path(&start, &Goal { to: &side.pin.revision, config: &side.config, tested: true, alone }),
         None => path_down(&start),
     };
-    Leg { scope: scope(), from, to, start, path, migration: None, keep: 0, costs: Vec::new() }
+    Leg { scope: scope(), from, to, start, path, migration: None, keep: 0, costs: Vec::new(), changes: Vec::new() }
 }
 
 pub(crate) fn plan_of(legs: Vec<Leg>) -> Plan {

@@ -208,8 +208,8 @@ fn legs_of_a_plan_share_its_time_and_name_their_basis() {
 
 #[test]
 fn what_a_target_cannot_do_is_refused_before_anything_is_touched() {
-    let all = Capabilities { side_by_side: true, split: true };
-    let one = Capabilities { side_by_side: false, split: false };
+    let all = Capabilities { side_by_side: true, split: true, by_itself: false };
+    let one = Capabilities { side_by_side: false, split: false, by_itself: false };
     let unrouted = |strategy| AppConfig { route: None, ..config(strategy, 1) };
     let said = |config: &AppConfig, capabilities| refusal(config, capabilities).unwrap_or_default();
     let cases = [

@@ -85,8 +85,10 @@ pub(super) fn look(listing: &Listing) -> Found {
     for path in listing.files.keys() {
         let what = match path.rsplit('/').next() {
             Some("Chart.yaml") => "`target: helm` is not built yet",
-            Some("kustomization.yaml") => "`target: kubernetes` is not built yet",
-            Some(_) if path.contains('/') => "`target: kubernetes` is not built yet",
+            Some("kustomization.yaml") => "Kustomize overlays are not built yet",
+            Some(_) if path.contains('/') => {
+                "for manifests say `target: kubernetes`, `context`, `namespace` and `manifests`"
+            }
             _ => continue,
         };
         found.later.push(format!("{path}: {what}"));

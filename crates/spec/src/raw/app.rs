@@ -6,8 +6,8 @@ use super::*;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// What runs it: `process`, a process on this machine; `docker`, a container of a Docker Engine; or
-    /// `compose`, the services of a Compose file there.
+    /// What runs it: `process`, a process on this machine; `docker`, a container of a Docker Engine;
+    /// `compose`, the services of a Compose file there; or `kubernetes`, objects of a cluster.
     #[schemars(extend("default" = "process", "examples" = ["docker"]))]
     pub(crate) target: Option<At<TargetName>>,
     /// What a version is: a directory, a file or an archive (tar.gz, tar.zst, tar, zip), by path or by address.
@@ -62,9 +62,24 @@ pub(crate) struct Settings {
     /// `target: compose`: profiles whose services are deployed too.
     #[schemars(extend("default" = [], "examples" = [["monitoring"]]))]
     pub(crate) profiles: Option<Vec<At<Text>>>,
-    /// `target: compose`: images of services, where the Compose file does not say `${VERSION}` itself.
+    /// `target: compose`: images of services, where the Compose file does not say `${VERSION}` itself. `target: kubernetes`:
+    /// images of containers, by their names in the manifests; what is not named keeps its own.
     #[schemars(extend("examples" = [{"web": "registry.example.com/shop:{{ version }}"}]))]
     pub(crate) images: Option<Entries<At<Text>>>,
+    /// `target: kubernetes`: the directory with the manifests, relative to the project: all `.yaml`, `.yml` and `.json` files in
+    /// it and below.
+    #[schemars(extend("examples" = ["kubernetes/{{ environment }}"]))]
+    pub(crate) manifests: Option<At<Text>>,
+    /// `target: kubernetes`: the context of the kubeconfig. Without it, the cluster that deployctl itself runs in.
+    #[schemars(extend("examples" = ["prod-eu"]))]
+    pub(crate) context: Option<At<Text>>,
+    /// `target: kubernetes`: the namespace of its objects, which must be there.
+    #[schemars(extend("examples" = ["shop-{{ environment }}"]))]
+    pub(crate) namespace: Option<At<Text>>,
+    /// `target: kubernetes`: how long an object may be in trouble that may heal by itself, such as an image that cannot be
+    /// pulled.
+    #[schemars(extend("default" = "60s", "examples" = ["2m"]))]
+    pub(crate) patience: Option<At<SpanText>>,
     /// `target: compose`: what the file cannot say of its services.
     #[schemars(extend("examples" = [{"web": {"strategy": "blue-green"}}]))]
     pub(crate) services: Option<Entries<Service>>,
@@ -142,7 +157,7 @@ impl JsonSchema for TargetName {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "enum": ["process", "docker", "compose"] })
+        schemars::json_schema!({ "enum": ["process", "docker", "compose", "kubernetes"] })
     }
 }
 

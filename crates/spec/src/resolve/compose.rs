@@ -3,7 +3,7 @@
 mod ports;
 mod settings;
 
-use super::{Answer, Build, Context, ImageBuild, Question, ResolvedApp, context, version};
+use super::{Answer, Build, Context, ImageBuild, Question, ResolvedApp, context, kubernetes, version};
 use crate::code::Code;
 use crate::composed::{ComposeAsk, Read};
 use crate::diagnostic::Findings;
@@ -73,6 +73,7 @@ fn marked<'a>(
 
 /// The keys of an app that its services have.
 fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
+    kubernetes::not(settings, cx);
     let first = |texts: &Option<Vec<At<Text>>>| texts.as_ref().map(|texts| texts.first().map_or(cx.at, |text| text.at));
     let here = |said: bool| said.then_some(cx.at);
     let in_file = "the Compose file says it";

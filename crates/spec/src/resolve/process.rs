@@ -1,6 +1,6 @@
 //! How a process is run.
 
-use super::Context;
+use super::{Context, kubernetes};
 use crate::code::Code;
 use crate::raw::{At, Either, Restart as RawRestart, Secret, Settings, Text};
 use crate::template::Late;
@@ -10,19 +10,8 @@ use std::collections::BTreeMap;
 
 pub(super) const LOG_MAX: u64 = 16 << 20;
 /// What the specification will be able to say.
-const TARGETS_LATER: &[&str] = &[
-    "podman",
-    "ssh",
-    "kubernetes",
-    "kustomize",
-    "helm",
-    "argocd",
-    "terraform",
-    "ansible",
-    "ecs",
-    "lambda",
-    "cloudrun",
-];
+const TARGETS_LATER: &[&str] =
+    &["podman", "ssh", "kustomize", "helm", "argocd", "terraform", "ansible", "ecs", "lambda", "cloudrun"];
 const SECRET_WORDS: &[&str] = &["PASSWORD", "PASSWD", "TOKEN", "SECRET", "API_KEY", "PRIVATE_KEY", "CREDENTIAL"];
 const SECRETS_LATER: &[&str] = &["vault", "aws-sm", "aws-ssm", "gcp-sm", "azure-kv", "op", "sops", "k8s"];
 
@@ -32,6 +21,7 @@ pub(super) enum Kind {
     Process,
     Docker,
     Compose,
+    Kubernetes,
 }
 
 /// What runs it; none if nothing can.
@@ -41,13 +31,14 @@ pub(super) fn kind(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<Kind
         "process" => Some(Kind::Process),
         "docker" => Some(Kind::Docker),
         "compose" => Some(Kind::Compose),
+        "kubernetes" => Some(Kind::Kubernetes),
         name if TARGETS_LATER.contains(&name) => {
-            let help = "today `process`, `docker` and `compose` are; until then, leave this app out";
+            let help = "today `process`, `docker`, `compose` and `kubernetes` are; until then, leave this app out";
             cx.findings.error_help(target.at, Code::NotBuilt, format!("the target `{name}` is not built yet"), help);
             None
         }
         name => {
-            let known = ["process", "docker", "compose"].into_iter().chain(TARGETS_LATER.iter().copied());
+            let known = ["process", "docker", "compose", "kubernetes"].into_iter().chain(TARGETS_LATER.iter().copied());
             let message = format!("there is no target `{}`", shorten(name));
             cx.findings.error_help(target.at, Code::BadValue, message, suggest(name, known));
             None
@@ -102,6 +93,7 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
 
 /// The keys that only the services of a Compose file have.
 pub(super) fn not_compose(settings: &Settings, cx: &mut Context<'_, '_>) {
+    kubernetes::not(settings, cx);
     let first = |texts: &Option<Vec<At<Text>>>| texts.as_ref().map(|texts| texts.first().map_or(cx.at, |text| text.at));
     let said = [
         (settings.file.as_ref().map(|x| x.at), "file"),

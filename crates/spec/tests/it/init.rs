@@ -103,7 +103,10 @@ fn what_cannot_be_deployed_yet_is_named() {
     let (text, _) = start("x", &[("k8s/web.yaml", ""), ("chart/Chart.yaml", "name: x")]);
     has(
         &text,
-        &["k8s/web.yaml: `target: kubernetes` is not built yet", "chart/Chart.yaml: `target: helm` is not built yet"],
+        &[
+            "k8s/web.yaml: for manifests say `target: kubernetes`, `context`",
+            "chart/Chart.yaml: `target: helm` is not built yet",
+        ],
     );
 }
 

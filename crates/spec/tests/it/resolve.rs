@@ -14,7 +14,7 @@ const SKETCH: &str = include_str!("../cases/sketch.yaml");
 fn process(app: &deployctl_spec::ResolvedApp) -> &deployctl_core::config::ProcessConfig {
     match &app.config.target {
         TargetConfig::Process(process) => process,
-        TargetConfig::Docker(_) => panic!("an app of processes"),
+        TargetConfig::Docker(_) | TargetConfig::Kubernetes(_) => panic!("an app of processes"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Character};
 use deployctl_core::desired::{Desired, Extent, Gate, Part, Share, Waypoint};
-use deployctl_core::driver::{Driver, Observed, Step, Way};
+use deployctl_core::driver::{Capabilities, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, Retry};
 use deployctl_core::id::{Fence, InstanceId, Revision, Scope, instance_id};
 use deployctl_core::instance::{InstanceSeen, InstanceState};
@@ -70,6 +70,11 @@ impl<'a> Trial<'a> {
 
     pub(crate) fn driver(&self) -> &dyn Driver {
         self.driver.as_deref().unwrap_or_else(|| unreachable!("there is always one"))
+    }
+
+    /// What the driver can do with the bench's releases.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.driver().capabilities(&self.bench.release(Character::Good(1)).config)
     }
 
     /// Whoever was at work died; the next one goes on, with a newer fence.
@@ -146,7 +151,7 @@ impl<'a> Trial<'a> {
         if let Some(other) = observed.instances.iter().find(|i| i.state != InstanceState::Ready) {
             return Some(format!("{} ready, not {}", other.id, other.state.word()));
         }
-        let capable = self.driver().capabilities().split;
+        let capable = self.capabilities().split;
         let wrong = to.desired.parts.keys().find(|revision| {
             let share = observed.shares.get(revision).copied().unwrap_or(0);
             capable && share.abs_diff(to.desired.weight(revision)) > 1

@@ -3,6 +3,7 @@
 use super::target::Effect;
 use super::{Break, Fake, lock, turn};
 use async_trait::async_trait;
+use deployctl_core::config::AppConfig;
 use deployctl_core::desired::{Desired, JobGate, Waypoint};
 use deployctl_core::driver::{Capabilities, Checkup, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
@@ -15,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[async_trait]
 impl Driver for Fake {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { side_by_side: true, split: true }
+    fn capabilities(&self, _config: &AppConfig) -> Capabilities {
+        Capabilities { side_by_side: true, split: true, by_itself: false }
     }
 
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {

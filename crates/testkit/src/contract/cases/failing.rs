@@ -23,7 +23,7 @@ pub async fn what_never_is_healthy_is_said_with_its_last_lines(bench: &dyn Bench
 async fn condemned(bench: &dyn Bench, bad: Character) -> Verdict {
     let trial = Trial::new(bench);
     let before = trial.reach(&trial.waypoint(&[(Good(1), 1, FULL)])).await?;
-    let to = match trial.driver().capabilities().side_by_side {
+    let to = match trial.capabilities().side_by_side {
         true => trial.waypoint(&[(Good(1), 1, FULL), (bad, 1, 0)]),
         false => trial.waypoint(&[(bad, 1, FULL)]),
     };
@@ -45,7 +45,7 @@ async fn condemned(bench: &dyn Bench, bad: Character) -> Verdict {
     ensure(!reason.is_empty(), "it is said why it cannot come up", &observed)?;
     let has_line = last_lines.iter().any(|line| line.contains(LAST_LINE));
     ensure(has_line, "what it printed last is shown", (reason, last_lines))?;
-    if trial.driver().capabilities().side_by_side {
+    if trial.capabilities().side_by_side {
         let old = trial.revision(Good(1));
         let mut old_ones = observed.clone();
         old_ones.instances.retain(|i| i.revision == old);

@@ -66,7 +66,7 @@ pub async fn who_shows_a_newer_fence_is_the_owner(bench: &dyn Bench) -> Verdict 
 /// Who gets the requests is the newest owner's alone to say, also where nothing is to be started or stopped.
 pub async fn a_replaced_owner_moves_no_traffic(bench: &dyn Bench) -> Verdict {
     let trial = Trial::new(bench);
-    let can = trial.driver().capabilities();
+    let can = trial.capabilities();
     if !(can.side_by_side && can.split) {
         return Ok(());
     }

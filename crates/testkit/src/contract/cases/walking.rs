@@ -14,7 +14,7 @@ const CUTS_MAX: usize = 24;
 /// revision alone, and, where the target can, two side by side, with weights or by count.
 pub async fn observe_says_what_was_asked(bench: &dyn Bench) -> Verdict {
     let trial = Trial::new(bench);
-    let can = trial.driver().capabilities();
+    let can = trial.capabilities();
     let mut asked = vec![trial.waypoint(&[(Good(1), 2, FULL)])];
     if can.side_by_side {
         asked.push(trial.waypoint(&[(Good(1), 2, FULL), (Good(2), 1, 0)]));

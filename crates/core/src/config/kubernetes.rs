@@ -1,0 +1,27 @@
+//! How objects of a Kubernetes cluster are run.
+
+use crate::time::Span;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Objects of a Kubernetes cluster, as they were read and rendered: a way back reads no file again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KubernetesConfig {
+    /// The context of the kubeconfig; none: the cluster that deployctl itself runs in.
+    pub context: Option<String>,
+    /// The namespace of every object that does not say another one.
+    pub namespace: String,
+    /// How long an object may be in trouble that may heal by itself, such as an image that cannot be pulled.
+    pub patience: Span,
+    /// The objects, images put in, in the order of the files.
+    pub objects: Vec<ManifestObject>,
+}
+
+/// An object of a cluster and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestObject {
+    /// `FILE:LINE`, for people.
+    pub from: String,
+    /// The object. Never a Secret.
+    pub object: Value,
+}

@@ -1,0 +1,191 @@
+//! Manifests of Kubernetes: files of one or several documents each.
+
+use crate::code::Code;
+use crate::diagnostic::{Diagnostics, Findings};
+use crate::resolve::{Question, kubernetes};
+use crate::source::{Place, Source, Sources};
+use crate::spec::Spec;
+use crate::text::shorten_to;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The manifests of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifests {
+    /// The directory, absolute, as it was when they were read.
+    pub directory: String,
+    /// The files, as the person names them.
+    pub files: Vec<Source>,
+}
+
+/// Manifests as they were read.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) manifests: Manifests,
+    /// Where each document begins, and what it says; nothing if they are wrong.
+    pub(crate) documents: Vec<(Place, Value)>,
+}
+
+impl Spec {
+    /// The directories whose manifests are needed before anything can be resolved, each once.
+    pub fn manifest_directories(&self) -> Result<Vec<String>, Diagnostics> {
+        let mut findings = Findings::new(&self.sources);
+        let mut all: Vec<String> = Vec::new();
+        for (environment, region, app) in self.places() {
+            let question = Question { spec: self, sources: &self.sources, environment, app, region, version: None };
+            let directory = kubernetes::directory(&question, &mut findings);
+            all.extend(directory.filter(|directory| !all.contains(directory)));
+        }
+        if findings.failed() { Err(findings.finish()) } else { Ok(all) }
+    }
+
+    /// The specification with the manifests of these directories: checked again, as a whole.
+    pub fn with_manifests(mut self, manifests: Vec<Manifests>) -> Result<Self, Diagnostics> {
+        if manifests.is_empty() {
+            return Ok(self);
+        }
+        let first = self.sources.0.len();
+        self.sources.0.extend(manifests.iter().flat_map(|manifests| &manifests.files).map(shown));
+        let sources = self.sources.clone();
+        let mut findings = Findings::new(&sources);
+        let mut index = first;
+        for manifests in manifests {
+            let mut documents = Vec::new();
+            for file in &manifests.files {
+                documents.append(&mut read(u32::try_from(index).unwrap_or(u32::MAX), file, &mut findings));
+                index += 1;
+            }
+            self.manifests.push(Read { manifests, documents });
+        }
+        if !findings.failed() {
+            crate::rules::check(&self, &mut findings);
+        }
+        let failed = findings.failed();
+        let found = findings.finish();
+        if failed {
+            return Err(found);
+        }
+        self.warnings = found;
+        Ok(self)
+    }
+
+    /// The manifests as they were read, to be kept with a release.
+    pub fn manifests(&self) -> Vec<Manifests> {
+        self.manifests.iter().map(|read| read.manifests.clone()).collect()
+    }
+}
+
+/// A file as it may be shown: of one with a secret in it no line is.
+fn shown(file: &Source) -> Source {
+    let text = if has_secret(file) { "...\n".repeat(file.text.lines().count()) } else { file.text.clone() };
+    Source { name: file.name.clone(), text }
+}
+
+fn has_secret(file: &Source) -> bool {
+    file.text.contains("Secret")
+}
+
+/// The documents of a file; what is wrong goes to `findings`.
+fn read(index: u32, source: &Source, findings: &mut Findings<'_>) -> Vec<(Place, Value)> {
+    let top = Place { source: index, line: 1, column: 1, width: 1 };
+    let file = source.name.rsplit('/').next().unwrap_or_default();
+    let other = match file {
+        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some("Kustomize overlays are"),
+        "Chart.yaml" => Some("Helm charts are"),
+        _ => None,
+    };
+    if let Some(other) = other {
+        let help = "render it into a directory of its own, and name that under `manifests`";
+        findings.error_help(top, Code::NotBuilt, format!("{other} not built yet"), help);
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (before, text) in documents(&source.text) {
+        let Some(skipped) = text.lines().position(|line| !matches!(line.trim().chars().next(), None | Some('#')))
+        else {
+            continue;
+        };
+        let at = Place { line: u32::try_from(before + skipped + 1).unwrap_or(u32::MAX), ..top };
+        // Lines are counted from the beginning of the file.
+        let padded = format!("{}{text}", "\n".repeat(before));
+        match document(&padded) {
+            Ok(value) => found.push((at, value)),
+            Err((line, why)) => {
+                let at = line.map_or(at, |line| Place { line, ..top });
+                let help = "a manifest is plain YAML or JSON: templates and `!tags` mean nothing in it";
+                let why = if has_secret(source) { String::new() } else { format!(": {why}") };
+                findings.error_help(at, Code::Syntax, format!("this is not YAML{why}"), help);
+            }
+        }
+    }
+    found
+}
+
+fn document(text: &str) -> Result<Value, (Option<u32>, String)> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: 128, max_nodes: 500_000, max_anchors: 1000 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000, max_replay_stack_depth: 16 },
+        // As the tools of Kubernetes read it, by YAML 1.1: `defaultMode: 0644` is octal.
+        legacy_octal_numbers: true,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let line = error.location().and_then(|at| u32::try_from(at.line()).ok()).filter(|line| *line > 0);
+        let message = error.without_snippet().to_string();
+        let message = message.split(" at line ").next().unwrap_or_default().trim_end_matches([':', ',', ' ']);
+        (line, shorten_to(message, 200).to_string())
+    })
+}
+
+/// The documents of a text, each with how many lines stand before it.
+fn documents(text: &str) -> Vec<(usize, String)> {
+    let mut all: Vec<(usize, String)> = vec![(0, String::new())];
+    for (number, line) in text.lines().enumerate() {
+        let begins = line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r']));
+        if let Some(rest) = begins {
+            all.push((number, format!("   {rest}\n")));
+        } else if let Some((_, document)) = all.last_mut() {
+            document.push_str(line);
+            document.push('\n');
+        }
+    }
+    all
+}
+
+/// Where a file is in which `place` is, for people.
+pub(crate) fn words(sources: &Sources, place: Place) -> String {
+    format!("{}:{}", sources.name(place), place.line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_know_how_many_lines_stand_before_them() {
+        let text = "a: 1\n---\nb: 2\n--- # two\nc: |\n  ---\n";
+        let all = documents(text);
+        let said: Vec<(usize, &str)> = all.iter().map(|(before, text)| (*before, text.as_str())).collect();
+        assert_eq!(said, [(0, "a: 1\n"), (1, "   \nb: 2\n"), (3, "    # two\nc: |\n  ---\n")]);
+    }
+
+    #[test]
+    fn values_are_read_as_the_tools_of_kubernetes_read_them() {
+        let read = document("mode: 0644\nport: 80\nname: \"0644\"\non: true\nratio: 0.5\n").unwrap();
+        let wanted = serde_json::json!({ "mode": 420, "port": 80, "name": "0644", "on": true, "ratio": 0.5 });
+        assert_eq!(read, wanted);
+        assert_eq!(
+            document("a: &x { b: 1 }\nc: { <<: *x, d: 2 }\n").unwrap()["c"],
+            serde_json::json!({ "b": 1, "d": 2 })
+        );
+    }
+
+    #[test]
+    fn trouble_has_a_line() {
+        let (line, why) = document("\n\n\na: [1\nb: 2\n").unwrap_err();
+        assert!(line.is_some_and(|line| line >= 4), "{line:?} {why}");
+        let (line, why) = document("a: 1\na: 2\n").unwrap_err();
+        assert_eq!((line, why.contains("duplicate")), (Some(2), true), "{why}");
+    }
+}

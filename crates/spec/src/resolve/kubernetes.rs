@@ -1,0 +1,198 @@
+//! An app that is a set of objects in a cluster.
+
+use super::{Context, Question, context};
+use crate::code::Code;
+use crate::diagnostic::Findings;
+use crate::manifests::{Read, words};
+use crate::raw::{At, Either, Settings, StrategyName, Text};
+use crate::source::Place;
+use crate::text::{shorten, suggest};
+use deployctl_compose::MARKER;
+use deployctl_core::config::{KubernetesConfig, ManifestObject};
+use deployctl_core::id::Version;
+use deployctl_core::time::Span;
+use deployctl_kubernetes::object::Name;
+use deployctl_kubernetes::{images, manifest};
+use std::collections::BTreeMap;
+
+/// Trouble that may heal by itself gets this long.
+const PATIENCE: Span = Span::secs(60);
+
+fn is_meant(settings: &Settings) -> bool {
+    settings.target.as_ref().is_some_and(|target| target.value.0 == "kubernetes")
+}
+
+/// The directory of the app's manifests; none if it runs elsewhere, or is wrong.
+pub(crate) fn directory<'a>(question: &Question<'a>, findings: &mut Findings<'a>) -> Option<String> {
+    let settings = question.spec.settings(question.environment, question.app, findings)?;
+    let at = question.spec.trees.get(question.app)?.at;
+    let marker = Version::new(MARKER).ok()?;
+    let mut cx = context(question, &settings, &marker, at, findings);
+    if is_meant(&settings) { named(&settings, &mut cx) } else { None }
+}
+
+/// The directory, in a context where a marker stands for the version.
+fn named(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<String> {
+    let Some(text) = &settings.manifests else {
+        let help = "say where they are: `manifests: \"kubernetes/{{ environment }}\"`";
+        cx.findings.error_help(cx.at, Code::MissingKey, "this app has no `manifests`", help);
+        return None;
+    };
+    let path = cx.path(text);
+    if path.contains(MARKER) {
+        let help = "the same files are read for every version; its images go under `images`";
+        cx.findings.error_help(text.at, Code::BadValue, "the version cannot be part of the directory", help);
+        return None;
+    }
+    Some(path)
+}
+
+/// The objects, as far as the manifests were read already.
+pub(super) fn target(
+    question: &Question<'_>,
+    settings: &Settings,
+    cx: &mut Context<'_, '_>,
+) -> Option<KubernetesConfig> {
+    refuse(settings, cx);
+    let directory = directory(question, &mut Findings::new(question.sources))?;
+    let read = question.spec.manifests.iter().find(|read| read.manifests.directory == directory)?;
+    let namespace = namespace(settings, cx)?;
+    let objects = objects(read, &namespace, cx);
+    Some(KubernetesConfig {
+        context: settings.context.as_ref().map(|text| cx.plain(text)),
+        namespace,
+        patience: cx.span_above_zero(settings.patience.as_ref(), PATIENCE),
+        objects: with_images(objects, settings, cx),
+    })
+}
+
+fn namespace(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<String> {
+    let Some(text) = &settings.namespace else {
+        let help = "say it, `default` if that is meant: `namespace: shop`";
+        cx.findings.error_help(cx.at, Code::MissingKey, "this app has no `namespace`", help);
+        return None;
+    };
+    let name = cx.plain(text);
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 63 || !name.chars().all(plain) || name.starts_with('-') || name.ends_with('-') {
+        let message = format!("`{}` is not the name of a namespace", shorten(&name));
+        cx.findings.error_help(text.at, Code::BadName, message, "use a-z, 0-9 and -, at most 63");
+    }
+    Some(name)
+}
+
+fn objects(read: &Read, namespace: &str, cx: &mut Context<'_, '_>) -> Vec<ManifestObject> {
+    let mut met: Vec<(Name, Place)> = Vec::new();
+    let mut all = Vec::new();
+    for (at, document) in &read.documents {
+        let objects = match manifest::objects(document.clone(), namespace) {
+            Ok(objects) => objects,
+            Err(problem) => {
+                // The line is not shown where it may be a part of a secret.
+                let code = if problem.message.contains("not built yet") { Code::NotBuilt } else { Code::BadValue };
+                cx.findings.error_help(*at, code, problem.message, problem.help);
+                continue;
+            }
+        };
+        for (name, object) in objects {
+            if let Some((_, first)) = met.iter().find(|(known, _)| known.is_same(&name)) {
+                let first = words(cx.templates.sources(), *first);
+                cx.findings.error(*at, Code::Contradiction, format!("{name} stands in {first} too"));
+            }
+            met.push((name, *at));
+            all.push(ManifestObject { from: words(cx.templates.sources(), *at), object });
+        }
+    }
+    if all.is_empty() && !cx.findings.failed() {
+        let at = cx.at;
+        let help = "objects stand in files that end in `.yaml`, `.yml` or `.json`";
+        let message = format!("there is no object in `{}`", shorten(&read.manifests.directory));
+        cx.findings.error_help(at, Code::Empty, message, help);
+    }
+    all
+}
+
+fn with_images(mut objects: Vec<ManifestObject>, settings: &Settings, cx: &mut Context<'_, '_>) -> Vec<ManifestObject> {
+    let said: Vec<&(At<Text>, At<Text>)> = settings.images.iter().flat_map(|entries| &entries.0).collect();
+    let images: BTreeMap<String, String> =
+        said.iter().map(|(key, text)| (key.value.0.clone(), cx.plain(text))).collect();
+    let unmet = images::put(objects.iter_mut().map(|object| &mut object.object), &images);
+    let names = images::containers(objects.iter().map(|object| &object.object));
+    for (key, _) in said.iter().filter(|(key, _)| unmet.contains(&key.value.0)) {
+        let message = format!("no container in the manifests is called `{}`", shorten(&key.value.0));
+        let help = suggest(&key.value.0, names.iter().map(String::as_str));
+        cx.findings.error_help(key.at, Code::UnknownName, message, help);
+    }
+    let moves = said.iter().any(|(_, text)| text.value.0.contains("version"));
+    if !moves && settings.version.is_none() {
+        let at = cx.at;
+        let message = "no image has the version in it: every version runs the same";
+        let help = "name the containers that a version changes: `images: { web: \"shop:{{ version }}\" }`";
+        cx.findings.warning(at, Code::Contradiction, message, help);
+    }
+    objects
+}
+
+/// The keys of an app that the manifests have.
+fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
+    let strategy = settings.strategy.as_ref();
+    if let Some(said) = strategy.filter(|said| !matches!(said.value, Either::Short(StrategyName::Rolling))) {
+        let message = "only `strategy: rolling` is built for `target: kubernetes`, without settings";
+        let help = "the cluster's own way is taken; the manifests say it: `strategy` of a Deployment";
+        cx.findings.error_help(said.at, Code::NotBuilt, message, help);
+    }
+    let first = |texts: &Option<Vec<At<Text>>>| texts.as_ref().map(|texts| texts.first().map_or(cx.at, |text| text.at));
+    let here = |said: bool| said.then_some(cx.at);
+    let there = "the manifests say it";
+    let later = "it is not built yet for objects of a cluster";
+    let said = [
+        (settings.artifact.as_ref().map(|x| x.at), "artifact", "name the images of containers under `images`"),
+        (settings.image.as_ref().map(|x| x.at), "image", "name the images of containers under `images`"),
+        (here(settings.build.is_some()), "build", "build and push the images beforehand"),
+        (settings.command.as_ref().map(|x| x.at), "command", there),
+        (here(settings.env.is_some()), "env", there),
+        (here(settings.secrets.is_some()), "secrets", later),
+        (settings.port.as_ref().map(|x| x.at), "port", there),
+        (first(&settings.volumes), "volumes", there),
+        (first(&settings.networks), "networks", there),
+        (settings.read_only.as_ref().map(|x| x.at), "read_only", there),
+        (first(&settings.tmpfs), "tmpfs", there),
+        (here(settings.capabilities.is_some()), "capabilities", there),
+        (settings.file.as_ref().map(|x| x.at), "file", "name the directory under `manifests`"),
+        (settings.project_name.as_ref().map(|x| x.at), "project_name", "it belongs to `target: compose`"),
+        (first(&settings.profiles), "profiles", "it belongs to `target: compose`"),
+        (here(settings.services.is_some()), "services", "it belongs to `target: compose`"),
+        (settings.verify.as_ref().map(|x| x.key.at), "verify", later),
+        (settings.instances.as_ref().map(|x| x.at), "instances", "the manifests say it: `replicas`"),
+        (settings.route.as_ref().map(|x| x.at), "route", "traffic is the cluster's: Service and Ingress"),
+        (settings.health.as_ref().map(|x| x.at), "health", "the manifests say it: `readinessProbe`"),
+        (settings.migrate.as_ref().map(|x| x.at), "migrate", later),
+        (here(settings.smoke.is_some()), "smoke", later),
+        (here(settings.hooks.is_some()), "hooks", later),
+        (settings.drain.as_ref().map(|x| x.at), "drain", "the manifests say it: `terminationGracePeriodSeconds`"),
+        (settings.user.as_ref().map(|x| x.at), "user", there),
+        (here(settings.limits.is_some()), "limits", there),
+        (here(settings.restart.is_some()), "restart", there),
+        (settings.log_max.as_ref().map(|x| x.at), "log_max", "the cluster decides it"),
+    ];
+    for (at, key, help) in said {
+        if let Some(at) = at {
+            let message = format!("`{key}` does not go with `target: kubernetes`");
+            cx.findings.error_help(at, Code::Contradiction, message, help);
+        }
+    }
+}
+
+/// The keys that only objects of a cluster have.
+pub(super) fn not(settings: &Settings, cx: &mut Context<'_, '_>) {
+    let said = [
+        (settings.manifests.as_ref().map(|x| x.at), "manifests"),
+        (settings.context.as_ref().map(|x| x.at), "context"),
+        (settings.namespace.as_ref().map(|x| x.at), "namespace"),
+        (settings.patience.as_ref().map(|x| x.at), "patience"),
+    ];
+    for (at, key) in said.into_iter().filter_map(|(at, key)| Some((at?, key))) {
+        let message = format!("`{key}` belongs to `target: kubernetes`");
+        cx.findings.error_help(at, Code::Contradiction, message, "add `target: kubernetes`, or take it out");
+    }
+}
