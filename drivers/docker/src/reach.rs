@@ -28,7 +28,7 @@ pub(crate) enum Reach {
     /// By a port of the engine's machine.
     Published(Tcp),
     /// Through SSH.
-    Through(Tunnel),
+    Through(Box<Tunnel>),
 }
 
 impl Reach {
@@ -37,7 +37,7 @@ impl Reach {
         match address {
             Address::Socket { .. } => Self::Own,
             Address::Tcp { tcp } => Self::Published(tcp.clone()),
-            Address::Ssh { ssh } => Self::Through(Tunnel::new(ssh.clone(), layout)),
+            Address::Ssh { ssh } => Self::Through(Box::new(Tunnel::new(ssh.clone(), layout))),
         }
     }
 

@@ -44,7 +44,7 @@ impl Far {
         let folder = std::env::temp_dir().join(format!("deployctl-far-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("bin")).expect("a folder");
         let number = network();
-        let script = "cat >/dev/null; cd /; for name in sshd.pid pid; do pid=$(cat \"$0/$name\"); kill $pid; i=0; \
+        let script = "cat >/dev/null; cd /; for file in \"$0\"/*.pid \"$0/pid\"; do pid=$(cat \"$file\"); kill $pid; i=0; \
                       while [ -e /proc/$pid/exe ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; done; \
                       ip netns del \"dctlfar$1\"; ip link del \"dctlfo$1\"; while umount \"$0/data\"; do :; done; rm -rf \"$0\"";
         let mut watchman = Command::new("setsid");
