@@ -156,7 +156,8 @@ impl Registry {
         let place = begun.header("location").expect("a place");
         let path = place.split_once(self.address.as_str()).map_or(place, |(_, path)| path);
         let kind = [("content-type", "application/octet-stream")];
-        let done = self.call("PUT", &format!("{path}&digest={digest}"), &kind, bytes).expect("a blob");
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let done = self.call("PUT", &format!("{path}{mark}digest={digest}"), &kind, bytes).expect("a blob");
         assert_eq!(done.status, 201, "{}", done.text());
         json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
     }

@@ -11,9 +11,10 @@ const ALL: CopyOptions = CopyOptions { referrers: true, replace: false };
 
 /// Puts an artifact of this type there that refers to a manifest: its digest.
 fn refer(server: &Server, subject: &Value, kind: &str, what: &str) -> String {
-    let empty = server.blob("shop", "application/vnd.oci.empty.v1+json", b"{}");
+    // Its kind in both ways that there are: this registry takes it from the configuration.
+    let config = server.blob("shop", kind, b"{}");
     let layer = server.blob("shop", kind, what.as_bytes());
-    let list = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": empty,
+    let list = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": config,
                        "layers": [layer], "subject": subject, "annotations": { "made": what } });
     server.manifest("shop", "", &list)
 }

@@ -70,7 +70,7 @@ fn an_image_is_copied_to_a_registry_that_asks_who_one_is() {
     let denied = world.fails(
         3,
         &format!("artifact resolve {there}/prod/shop:v1"),
-        "its helper docker-credential-* cannot be run",
+        "the credential helper docker-credential-gone cannot be run",
     );
     assert!(!denied.err.contains(PASSWORD));
 }

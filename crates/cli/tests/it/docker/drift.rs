@@ -38,19 +38,3 @@ fn a_container_that_was_cut_off_or_paused_is_shown_and_replaced() {
     world.ok("down --env dev --app cut");
     engine.docker(&["network", "rm", "net-cut"]);
 }
-
-#[test]
-fn what_is_stopped_or_removed_is_counted_until_it_is_back() {
-    let Some(engine) = engine::shared() else { return };
-    let world = world(&engine, "gone", &API.replace("route: {}", "route: {}\n    instances: 2"));
-    engine.image("gone:v1", "health=flaky:8", &[]);
-    world.ok("deploy --env dev --all --version v1");
-    for by_hand in [&["rm", "-f"][..], &["stop", "-t", "0"]] {
-        let name = engine.containers("gone")[0].clone();
-        engine.docker(&[by_hand, &[name.as_str()]].concat());
-        poll("a word about it", || (world.now("gone") == "v1 degraded 2").then_some(()));
-        world.ok("deploy --env dev --all --version v1");
-        assert_eq!(world.now("gone"), "v1 healthy 2");
-    }
-    world.ok("down --env dev --app gone");
-}
