@@ -5,4 +5,6 @@ pub enum On {
     Processes,
     /// Containers, on a Docker Engine of the proof's own.
     Docker,
+    /// The same as a service of a Compose file, with a published port.
+    Compose,
 }

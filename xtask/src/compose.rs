@@ -2,7 +2,7 @@
 //!
 //! Once per version, outside of the tree; prints the folder that is to be `DOCKER_CONFIG`.
 
-use crate::gobuild;
+use crate::go;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,16 +24,12 @@ pub(crate) fn run(root: &Path) -> ExitCode {
 
 fn build(root: &Path) -> Result<PathBuf, String> {
     let module = root.join("live/compose");
-    let version = gobuild::version(&module, MODULE)?;
-    let folder = gobuild::cache()?.join(format!("compose-{version}"));
+    let version = go::version(&module, MODULE)?;
+    let folder = go::cache()?.join(format!("compose-{version}"));
     let plugin = folder.join("cli-plugins/docker-compose");
-    if plugin.is_file() {
-        return Ok(folder);
+    if !plugin.is_file() {
+        let flags = format!("-X {MODULE}/internal.Version={version}");
+        go::build(&module, &format!("{MODULE}/cmd"), &flags, &plugin)?;
     }
-    std::fs::create_dir_all(folder.join("cli-plugins")).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let new = plugin.with_extension(std::process::id().to_string());
-    let flags = format!("-s -w -X {MODULE}/internal.Version={version}");
-    gobuild::build(&module, &flags, new.as_os_str(), &[&format!("{MODULE}/cmd")])?;
-    std::fs::rename(&new, &plugin).map_err(|e| e.to_string())?;
     Ok(folder)
 }

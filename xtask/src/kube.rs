@@ -2,7 +2,7 @@
 //!
 //! The programs are built from their Go module once per version, outside of the tree.
 
-use crate::gobuild;
+use crate::go;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -32,8 +32,8 @@ pub(crate) fn run(root: &Path) -> ExitCode {
 
 fn build(root: &Path) -> Result<PathBuf, String> {
     let module = root.join("live/kubernetes");
-    let version = gobuild::version(&module, MODULE)?;
-    let folder = gobuild::cache()?.join(format!("kubernetes-{version}"));
+    let version = go::version(&module, MODULE)?;
+    let folder = go::cache()?.join(format!("kubernetes-{version}"));
     if PROGRAMS.iter().all(|name| folder.join(name).is_file()) {
         return Ok(folder);
     }
@@ -42,12 +42,12 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     let [major, minor, ..] = number[..] else { return Err(format!("{version} is no version")) };
     // Without them the server calls itself v0.0.0.
     let at = "k8s.io/component-base/version";
-    let flags = format!("-s -w -X {at}.gitVersion={version} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}");
+    let flags = format!("-X {at}.gitVersion={version} -X {at}.gitMajor={major} -X {at}.gitMinor={minor}");
     let new = folder.with_extension(format!("new{}", std::process::id()));
     std::fs::create_dir_all(&new).map_err(|e| format!("{}: {e}", new.display()))?;
     let mut into = new.clone().into_os_string();
     into.push("/");
-    gobuild::build(&module, &flags, &into, &["tool", "./nodes", "./pod"])?;
+    go::run(&module, &["tool", "./nodes", "./pod"], &flags, &into)?;
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::rename(&new, &folder).map_err(|e| e.to_string())?;
     Ok(folder)

@@ -1,10 +1,12 @@
 //! Chores of the repository, run as `cargo xtask NAME`.
 
+mod buildx;
 mod compose;
 mod crash;
-mod gobuild;
+mod go;
 mod kube;
 mod proof;
+mod registry;
 mod tidy;
 
 use std::path::Path;
@@ -15,6 +17,8 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::run(root),
         Some("compose") => compose::run(root),
+        Some("buildx") => buildx::run(root),
+        Some("registry") => registry::run(root),
         Some("kube") => kube::run(root),
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
@@ -22,7 +26,7 @@ fn main() -> ExitCode {
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, compose, kube, crash, lost, lost-docker, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, compose, buildx, registry, kube, crash, lost, lost-docker, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

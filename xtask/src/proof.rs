@@ -1,4 +1,4 @@
-//! `cargo xtask lost` and `cargo xtask bench`: build what is needed, then run `deployctl-proof`.
+//! `cargo xtask lost`, `cargo xtask lost-docker` and `cargo xtask bench`: build what is needed, then run `deployctl-proof`.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,6 +18,10 @@ pub(crate) fn run(root: &Path, name: &str, page: &str) -> ExitCode {
     let mut prepare = Command::new(root.join("examples/shop/prepare"));
     if !went_well(&mut build) || !went_well(&mut prepare) {
         return ExitCode::from(2);
+    }
+    if name != "lost" {
+        // Without it, what needs it says so.
+        crate::compose::run(root);
     }
     let built = target(root).join("release");
     let mut proof = Command::new(built.join("deployctl-proof"));

@@ -123,6 +123,8 @@ pub(crate) enum Command {
     Maintenance(Maintenance),
     /// What the instances print.
     Logs(Logs),
+    /// What deployctl takes of the disk, its images and volumes with it, and what is free.
+    Disk,
     /// Who did what, from the journal.
     Audit(Audit),
     /// Images and other artifacts: what a name means, copying, promoting, signatures, whether a target can run it.

@@ -1,17 +1,22 @@
 //! Building an unknown version: in a clean checkout of the revision that it names, or, where asked for, right here.
 
+mod checkout;
+mod image;
+
 use crate::args;
 use crate::command::Context;
+use crate::compose::Values;
 use crate::fail::Failure;
 use crate::output::err;
 use crate::project::Wanted;
+use crate::secrets::Reader;
+use checkout::{Checkout, Origin};
 use deployctl_api::{Query, VersionKnown, paths};
 use deployctl_core::ask::{Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::ArtifactSource;
 use deployctl_core::release::Release;
-use deployctl_driver_docker::BUILT;
 use deployctl_spec::{Build, ResolvedApp};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What was built, and the checkout that must stay until the artifact is taken in.
@@ -33,6 +38,7 @@ pub(crate) async fn missing(
     let mut built = Built::default();
     let project = wanted.spec.project.clone();
     let dir = wanted.spec.dir().to_path_buf();
+    let mut secrets = Reader::new(&wanted.spec, Values::new());
     for app in &mut wanted.apps {
         let Some(build) = app.build.clone() else { continue };
         let query = Query {
@@ -49,16 +55,23 @@ pub(crate) async fn missing(
             continue;
         }
         if flags.build_here {
-            run(&argv(&build, app, &Origin::default()), &dir, app)?;
+            one(&build, app, &Origin::default(), &dir, &mut secrets)?;
             built.here = true;
         } else {
             let checkout = Checkout::new(&dir, app)?;
-            run(&argv(&build, app, &checkout.origin), &checkout.project, app)?;
+            one(&build, app, &checkout.origin, &checkout.project, &mut secrets)?;
             relocate(app, &dir, &checkout.project);
             built.checkouts.push(checkout);
         }
     }
     Ok(built)
+}
+
+fn one(build: &Build, app: &ResolvedApp, origin: &Origin, dir: &Path, secrets: &mut Reader<'_>) -> Result<(), Failure> {
+    match build {
+        Build::Command(command) => run(command, dir, app),
+        Build::Image(build) => image::make(build, app, origin, dir, secrets),
+    }
 }
 
 fn is_of(app: &ResolvedApp, planned: &Release) -> bool {
@@ -78,49 +91,20 @@ fn relocate(app: &mut ResolvedApp, dir: &Path, checkout: &Path) {
     }
 }
 
-/// Where what is built comes from; nothing is known of a tree that is no clean checkout.
-#[derive(Default)]
-struct Origin {
-    revision: Option<String>,
-    source: Option<String>,
-}
-
-/// Program and arguments of a build. An image is made for the engine that the containers run on, by its own program: so it
-/// is made as `docker build` does it there, and says what it is made from.
-fn argv(build: &Build, app: &ResolvedApp, origin: &Origin) -> Vec<String> {
-    let image = match build {
-        Build::Command(command) => return command.clone(),
-        Build::Image(image) => image,
-    };
-    let mut argv: Vec<String> = ["docker", "build", "--tag", &image.tag].map(str::to_owned).into();
-    let labels = [
-        ("version", Some(app.version.as_str())),
-        ("revision", origin.revision.as_deref()),
-        ("source", origin.source.as_deref()),
-    ];
-    for (name, value) in labels.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        argv.extend(["--label".into(), format!("org.opencontainers.image.{name}={value}")]);
-    }
-    argv.extend(image.labels.iter().flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]));
-    argv.extend(["--label".into(), format!("{BUILT}={}", app.app)]);
-    argv.extend(image.dockerfile.iter().flat_map(|file| ["--file".to_owned(), file.clone()]));
-    argv.extend(image.stage.iter().flat_map(|stage| ["--target".to_owned(), stage.clone()]));
-    for (name, value) in &image.args {
-        argv.extend(["--build-arg".into(), format!("{name}={value}")]);
-    }
-    argv.push(image.context.clone());
-    argv
-}
-
-fn run(build: &[String], dir: &Path, app: &ResolvedApp) -> Result<(), Failure> {
-    let Some((program, args)) = build.split_first() else { return Ok(()) };
-    err(&format!("{}: building {}: {}", app.app, app.version, build.join(" ")));
+fn run(command: &[String], dir: &Path, app: &ResolvedApp) -> Result<(), Failure> {
+    let Some((program, args)) = command.split_first() else { return Ok(()) };
+    begins(app, command);
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).env("DEPLOYCTL_VERSION", app.version.as_str());
     // Whatever the build prints is progress, not a result.
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     let status = command.status().map_err(|e| failed(app, &format!("`{program}` cannot be run: {e}")))?;
-    if status.success() { Ok(()) } else { Err(failed(app, &format!("`{}` ended with {status}", build.join(" ")))) }
+    let words = || std::iter::once(program).chain(args).cloned().collect::<Vec<_>>().join(" ");
+    if status.success() { Ok(()) } else { Err(failed(app, &format!("`{}` ended with {status}", words()))) }
+}
+
+fn begins(app: &ResolvedApp, command: &[String]) {
+    err(&format!("{}: building {}: {}", app.app, app.version, command.join(" ")));
 }
 
 fn failed(app: &ResolvedApp, why: &str) -> Failure {
@@ -128,97 +112,4 @@ fn failed(app: &ResolvedApp, why: &str) -> Failure {
     Refused::new(RefusedKind::Usage, "build-failed", message)
         .hint("nothing was changed; what it printed is above")
         .into()
-}
-
-/// A clean checkout of a revision, removed when it is dropped.
-struct Checkout {
-    repository: PathBuf,
-    root: PathBuf,
-    /// The project's directory in it.
-    project: PathBuf,
-    origin: Origin,
-}
-
-impl Checkout {
-    fn new(dir: &Path, app: &ResolvedApp) -> Result<Self, Failure> {
-        let repository = git(dir, &["rev-parse", "--show-toplevel"]).map_err(|_| {
-            let message = format!(
-                "{} {} is unknown, and {} is in no Git repository to build it from",
-                app.app,
-                app.version,
-                dir.display()
-            );
-            Failure::from(
-                Refused::new(RefusedKind::Usage, "no-revision", message)
-                    .hint("--build-here builds the directory as it is"),
-            )
-        })?;
-        let changes = git(dir, &["status", "--porcelain", "--untracked-files=no"]).map_err(|why| failed(app, &why))?;
-        if !changes.is_empty() {
-            let message = format!("{} {} is unknown, and the working tree has local changes", app.app, app.version);
-            return Err(Refused::new(RefusedKind::Usage, "local-changes", message)
-                .hint("commit them, or build the directory as it is with --build-here")
-                .into());
-        }
-        let revision = git(dir, &["rev-parse", "--verify", "--quiet", &format!("{}^{{commit}}", app.version)]);
-        let revision = revision.map_err(|_| {
-            let message = format!(
-                "{} {} is unknown, and no tag or commit of that name is in the repository",
-                app.app, app.version
-            );
-            Failure::from(
-                Refused::new(RefusedKind::Usage, "no-revision", message).hint("tag the commit with the version first"),
-            )
-        })?;
-        let prefix = git(dir, &["rev-parse", "--show-prefix"]).map_err(|why| failed(app, &why))?;
-        let root = std::env::temp_dir().join(format!("deployctl-build-{}-{}", std::process::id(), app.app));
-        let root_text = root.to_string_lossy().into_owned();
-        git(dir, &["worktree", "add", "--detach", "--force", &root_text, &revision])
-            .map_err(|why| failed(app, &why))?;
-        let project = root.join(prefix);
-        let source = git(dir, &["config", "--get", "remote.origin.url"]).ok().map(|url| without_credentials(&url));
-        let origin = Origin { revision: Some(revision), source };
-        Ok(Self { repository: repository.into(), root, project, origin })
-    }
-}
-
-/// An address without the name and password that may stand in it.
-fn without_credentials(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            format!("{scheme}://{host}/{path}")
-        }
-        None => url.to_owned(),
-    }
-}
-
-impl Drop for Checkout {
-    fn drop(&mut self) {
-        let root = self.root.to_string_lossy().into_owned();
-        let _ = git(&self.repository, &["worktree", "remove", "--force", &root]);
-    }
-}
-
-/// The only place where Git is run; what it printed, or why not.
-fn git(dir: &Path, args: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(dir).args(args).stdin(Stdio::null()).env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
-    let output = command.output().map_err(|e| format!("git cannot be run: {e}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    Err(format!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_credentials;
-
-    #[test]
-    fn credentials_are_no_part_of_a_source() {
-        assert_eq!(without_credentials("https://me:pw@h.example/a/b.git"), "https://h.example/a/b.git");
-        assert_eq!(without_credentials("git@h.example:a/b.git"), "git@h.example:a/b.git");
-    }
 }

@@ -4,6 +4,7 @@ use crate::fail::Failure;
 use deployctl_compose::{Document, redact};
 use deployctl_core::ask::{Refused, RefusedKind, SecretBytes};
 use deployctl_core::config::SecretRef;
+use deployctl_core::id::AppName;
 use deployctl_spec::{ComposeAsk, Composed, Source, Spec, compose_trouble, compose_unset, printed_document};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,9 +19,10 @@ const BYTES_MAX: u64 = 1 << 20;
 /// Values that are not kept in the document.
 pub(crate) type Values = BTreeMap<SecretRef, SecretBytes>;
 
-/// The specification with what its Compose files say, and the secrets of these.
-pub(crate) fn read(spec: Spec) -> Result<(Spec, Values), Failure> {
-    let asks = spec.compose_asks()?;
+/// The specification with what its Compose files say, and the secrets of these; with `only`, those of the files that this app
+/// needs.
+pub(crate) fn read(spec: Spec, only: Option<&AppName>) -> Result<(Spec, Values), Failure> {
+    let asks = spec.compose_asks(only)?;
     if asks.is_empty() {
         return Ok((spec, Values::new()));
     }
@@ -36,7 +38,8 @@ pub(crate) fn read(spec: Spec) -> Result<(Spec, Values), Failure> {
 /// The secrets of its Compose files alone, as they are now.
 pub(crate) fn values(spec: &Spec) -> Result<Values, Failure> {
     let mut values = Values::new();
-    for ask in spec.compose_asks()? {
+    let known: Vec<ComposeAsk> = spec.composed().into_iter().map(|composed| composed.ask).collect();
+    for ask in spec.compose_asks(None)?.into_iter().filter(|ask| known.contains(ask)) {
         values.extend(one(spec.dir(), ask)?.1);
     }
     Ok(values)

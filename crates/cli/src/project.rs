@@ -27,9 +27,13 @@ pub(crate) fn dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The specification, with what its Compose files say and the secrets of these.
-pub(crate) fn load(given: Option<&Path>, overlays: &[PathBuf]) -> Result<(Spec, Values), Failure> {
-    compose::read(Spec::load(&dir(given)?, overlays)?)
+/// The specification, with what its Compose files say and the secrets of these: of all, or of those that `only` needs.
+pub(crate) fn load(
+    given: Option<&Path>,
+    overlays: &[PathBuf],
+    only: Option<&AppName>,
+) -> Result<(Spec, Values), Failure> {
+    compose::read(Spec::load(&dir(given)?, overlays)?, only)
 }
 
 /// The project's name, if there is a project; of a broken specification what it says as its name. Looking and going back

@@ -41,17 +41,26 @@ pub(crate) async fn with<T: Send + 'static>(
     }
 }
 
+/// Under which name trouble is explained.
+pub(crate) fn code(kind: TroubleKind) -> &'static str {
+    refusal(kind).1
+}
+
+fn refusal(kind: TroubleKind) -> (RefusedKind, &'static str) {
+    match kind {
+        TroubleKind::Usage => (RefusedKind::Usage, "bad-usage"),
+        TroubleKind::Missing => (RefusedKind::Usage, "image-missing"),
+        TroubleKind::Denied => (RefusedKind::Denied, "registry-denied"),
+        TroubleKind::Unsigned => (RefusedKind::Denied, "not-signed"),
+        TroubleKind::Taken => (RefusedKind::Conflict, "tag-taken"),
+        TroubleKind::Busy | TroubleKind::Unreachable => (RefusedKind::Unreachable, "registry-unreachable"),
+        TroubleKind::Wrong => (RefusedKind::Unreachable, "registry-wrong"),
+    }
+}
+
 impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
-        let (kind, code) = match trouble.kind {
-            TroubleKind::Usage => (RefusedKind::Usage, "bad-usage"),
-            TroubleKind::Missing => (RefusedKind::Usage, "image-missing"),
-            TroubleKind::Denied => (RefusedKind::Denied, "registry-denied"),
-            TroubleKind::Unsigned => (RefusedKind::Denied, "not-signed"),
-            TroubleKind::Taken => (RefusedKind::Conflict, "tag-taken"),
-            TroubleKind::Busy | TroubleKind::Unreachable => (RefusedKind::Unreachable, "registry-unreachable"),
-            TroubleKind::Wrong => (RefusedKind::Unreachable, "registry-wrong"),
-        };
+        let (kind, code) = refusal(trouble.kind);
         let refused = Refused::new(kind, code, trouble.message);
         Self::Refused(Refused { hint: trouble.hint, ..refused })
     }

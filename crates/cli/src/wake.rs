@@ -121,6 +121,17 @@ pub(crate) fn write_pid(state: &Path) -> std::io::Result<()> {
     std::fs::write(state.join(PID_FILE), format!("{} {} {}", me.pid, me.start, me.boot))
 }
 
+/// By which the Docker Engine is found and reached.
+const OF_DOCKER: [&str; 7] = [
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_TLS",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+    "SSH_AUTH_SOCK",
+];
+
 /// Starts an engine and waits until it listens, says why it cannot, or finds that another one is at it.
 async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
     let failed = |e: std::io::Error| no_engine(&e.to_string());
@@ -132,7 +143,7 @@ async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
         let kept =
             matches!(name.to_str(), Some("PATH" | "HOME" | "LANG" | "TZ" | "USER" | "LOGNAME" | "XDG_RUNTIME_DIR"));
         // A state belongs to the engine that it is first used with; see `drivers/docker`.
-        let kept = kept || matches!(name.to_str(), Some("DOCKER_HOST" | "DOCKER_CONTEXT" | "DOCKER_CONFIG"));
+        let kept = kept || name.to_str().is_some_and(|name| OF_DOCKER.contains(&name));
         let ours = name.to_str().is_some_and(|n| n.starts_with("DEPLOYCTL_CRASH") || n.starts_with("DEPLOYCTL_PROXY_"));
         if kept || ours {
             command.env(name, value);

@@ -166,6 +166,11 @@ pub trait Instances: Send + Sync {
     async fn changed(&self, scope: &Scope);
     /// Where an app of `recreate` without a route answers: its address outlives its instances.
     async fn stable_address(&self, scope: &Scope) -> Result<String, Fault>;
+    /// Refuses what cannot be run where instances of this configuration would run. Asked before anything is changed;
+    /// changes nothing, and contacts nobody.
+    async fn can_run(&self, _config: &AppConfig) -> Result<(), Fault> {
+        Ok(())
+    }
     /// What holds an address now and makes way for a release of this configuration, in a word; none if nothing such does.
     async fn in_the_way(&self, _config: &AppConfig, _address: &str) -> Result<Option<String>, Fault> {
         Ok(None)

@@ -22,6 +22,17 @@ pub struct NotTaken {
     /// Whether the source was seen and has what it must not have, such as other bytes than expected. If not, nothing is
     /// known of its bytes: it is gone, or cannot be reached.
     pub is_wrong: bool,
+    /// Under which name it is explained.
+    pub code: &'static str,
+}
+
+/// The code of an artifact that is not taken in, where nothing more is known.
+pub const ARTIFACT_MISSING: &str = "artifact-missing";
+
+impl From<Fault> for NotTaken {
+    fn from(fault: Fault) -> Self {
+        Self { fault, is_wrong: false, code: ARTIFACT_MISSING }
+    }
 }
 
 /// Artifacts, kept by their digest.

@@ -4,12 +4,13 @@ use crate::Engine;
 use crate::ledger::json;
 use deployctl_core::ask::{Answer, Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
 use deployctl_core::config::{AppConfig, Artifact};
-use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::fault::FaultKind;
 use deployctl_core::id::{EnvName, Scope, Sha256Hex};
 use deployctl_core::instance::SecretValues;
 use deployctl_core::journal::{NewEntry, Seq, Write};
 use deployctl_core::plan::{Action, Leg, Plan};
 use deployctl_core::planner::{self, Place, Wish};
+use deployctl_core::ports::NotTaken;
 use deployctl_core::release::Release;
 use deployctl_core::scope::State;
 use deployctl_core::versions::{self, Known};
@@ -179,14 +180,14 @@ impl Engine {
                     }
                     return Ok((Some(found), here));
                 }
-                Err(not) if not.is_wrong => return Err(no_artifact(leg, not.fault)),
-                Err(not) => Some(not.fault),
+                Err(not) if not.is_wrong => return Err(no_artifact(leg, not)),
+                Err(not) => Some(not),
             },
         };
         let of_plan = planned.filter(|release| known.is_none() && release.version == leg.version);
         let of_plan = of_plan.and_then(|release| Some((release.artifact.clone()?, release.built_here)));
         let Some((artifact, here)) = known.or_else(|| of_plan.clone()) else {
-            return gone.map_or(Ok((None, false)), |fault| Err(no_artifact(leg, fault)));
+            return gone.map_or(Ok((None, false)), |not| Err(no_artifact(leg, not)));
         };
         if !self.ports.artifacts.has(&artifact).await? {
             let again = leg.config.source_again(&artifact);
@@ -195,7 +196,7 @@ impl Engine {
                 None => false,
             };
             if !had {
-                return Err(gone.map_or_else(|| not_kept(leg, of_plan.is_some()), |fault| no_artifact(leg, fault)));
+                return Err(gone.map_or_else(|| not_kept(leg, of_plan.is_some()), |not| no_artifact(leg, not)));
             }
         }
         if let Some(wanted) = leg.sha256.as_ref().filter(|wanted| **wanted != artifact.sha256) {
@@ -363,14 +364,14 @@ fn not_kept(leg: &DeployLeg, planned: bool) -> Refused {
     Refused::new(RefusedKind::Usage, "artifact-missing", message).hint(format!("nothing was changed; {hint}"))
 }
 
-fn no_artifact(leg: &DeployLeg, fault: Fault) -> Refused {
+fn no_artifact(leg: &DeployLeg, NotTaken { fault, code, .. }: NotTaken) -> Refused {
     let kind = match fault.kind {
         FaultKind::Spec => RefusedKind::Usage,
         FaultKind::Denied => RefusedKind::Denied,
         _ => RefusedKind::Unreachable,
     };
     let message = format!("no artifact for {} {}: {}", leg.scope.app, leg.version, fault.message);
-    Refused { hint: fault.hint, ..Refused::new(kind, "artifact-missing", message) }
+    Refused { hint: fault.hint, ..Refused::new(kind, code, message) }
 }
 
 /// A migration runs once per release and environment: with the first region.

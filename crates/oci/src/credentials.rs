@@ -1,15 +1,16 @@
 //! Who we are to a registry: what `docker login` left, or nobody.
 
+use crate::helper;
 use crate::trouble::{Trouble, TroubleKind};
 use deployctl_core::login::Login;
 use docker_credential::{CredentialRetrievalError as Lacking, DockerCredential};
+use serde_json::Value;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::mpsc;
 use std::time::Duration;
 
-/// A helper that takes longer is not waited for.
-const HELPER_MAX: Duration = Duration::from_secs(30);
+/// A helper that takes longer is ended.
+const HELPER_MAX: Duration = Duration::from_secs(10);
 const BYTES_MAX: u64 = 4 << 20;
 /// How `docker login` calls the registry of names without one.
 const USUAL_KEY: &str = "https://index.docker.io/v1/";
@@ -49,24 +50,24 @@ impl Credentials for DockerConfig {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Login::Anonymous),
             Err(error) => return Err(denied(format!("{shown} cannot be read: {error}"))),
         }
-        let key = if registry == "docker.io" { USUAL_KEY } else { registry }.to_owned();
-        // A helper may hang for ever, and the library waits as long.
-        let (send, receive) = mpsc::channel();
-        std::thread::spawn(move || send.send(docker_credential::get_credential_from_reader(text.as_slice(), &key)));
-        match receive.recv_timeout(HELPER_MAX) {
-            Ok(Ok(DockerCredential::UsernamePassword(user, password))) => Ok(Login::Password { user, password }),
-            Ok(Ok(DockerCredential::IdentityToken(token))) => Ok(Login::Identity(token)),
-            Ok(Err(Lacking::NoCredentialConfigured | Lacking::ConfigNotFound)) => Ok(Login::Anonymous),
-            Ok(Err(Lacking::HelperFailure { stdout, stderr, .. })) if says_none(&stdout, &stderr) => {
-                Ok(Login::Anonymous)
-            }
-            Ok(Err(error)) => Err(denied(format!("{shown} has no usable credentials for {registry}: {}", why(&error)))),
-            Err(_) => {
-                let seconds = HELPER_MAX.as_secs();
-                Err(denied(format!(
-                    "the credential helper in {shown} did not answer for {registry} within {seconds} s"
-                )))
-            }
+        let key = if registry == "docker.io" { USUAL_KEY } else { registry };
+        let unreadable = || denied(format!("{shown} cannot be used: it is no valid JSON"));
+        let mut config: Value = serde_json::from_slice(&text).map_err(|_| unreadable())?;
+        let map = config.as_object_mut().ok_or_else(unreadable)?;
+        // The library waits for helpers for ever, so it is given none.
+        let own = map.remove("credHelpers").and_then(|all| Some(all.get(key)?.as_str()?.to_owned()));
+        let store = map.remove("credsStore").and_then(|name| Some(name.as_str()?.to_owned()));
+        if let Some(helper) = own.filter(|name| !name.is_empty()) {
+            return helper::ask(&helper, key, HELPER_MAX);
+        }
+        let rest = config.to_string();
+        match docker_credential::get_credential_from_reader(rest.as_bytes(), key) {
+            Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Login::Password { user, password }),
+            Ok(DockerCredential::IdentityToken(token)) => Ok(Login::Identity(token)),
+            Err(Lacking::NoCredentialConfigured | Lacking::ConfigNotFound) => store
+                .filter(|name| !name.is_empty())
+                .map_or(Ok(Login::Anonymous), |name| helper::ask(&name, key, HELPER_MAX)),
+            Err(error) => Err(denied(format!("{shown} has no usable credentials for {registry}: {}", why(&error)))),
         }
     }
 }
@@ -75,20 +76,9 @@ fn denied(message: String) -> Trouble {
     Trouble::new(TroubleKind::Denied, message).hint("log in again with `docker login`, or correct the file")
 }
 
-/// How helpers say that nobody logged in.
-fn says_none(stdout: &str, stderr: &str) -> bool {
-    [stdout, stderr].iter().any(|text| text.contains("credentials not found"))
-}
-
-/// What a helper prints on standard output may be a secret.
 fn why(error: &Lacking) -> String {
     match error {
-        Lacking::HelperFailure { helper, stderr, .. } => {
-            format!("{helper} failed: {}", stderr.lines().next().unwrap_or("without a word"))
-        }
-        Lacking::HelperCommunicationError => "its helper docker-credential-* cannot be run".into(),
-        Lacking::MalformedHelperResponse => "its helper's answer is not understood".into(),
-        Lacking::ConfigReadError => "it is no valid JSON".into(),
+        Lacking::ConfigReadError => "it is not what Docker writes there".into(),
         Lacking::CredentialDecodingError => "its `auth` is not `user:password` in base64".into(),
         other => other.to_string(),
     }
@@ -128,6 +118,8 @@ mod tests {
         let bad = r#"{"auths": {"r.example": {"auth": "bm9jb2xvbg=="}}}"#;
         assert!(says(bad).ends_with("in base64"), "{}", says(bad));
         let gone = r#"{"credHelpers": {"r.example": "is-not-there"}}"#;
-        assert!(says(gone).ends_with("cannot be run"), "{}", says(gone));
+        assert!(says(gone).starts_with("the credential helper docker-credential-is-not-there cannot be run: "));
+        let path = r#"{"credsStore": "../../bin/sh"}"#;
+        assert_eq!(says(path), "`../../bin/sh` is not the name of a credential helper");
     }
 }

@@ -9,6 +9,7 @@ mod body;
 mod copy;
 mod cosign;
 mod credentials;
+mod helper;
 mod http;
 mod key;
 mod manifest;

@@ -11,7 +11,7 @@ use deployctl_compose::Document;
 use deployctl_core::id::{AppName, RegionName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What Docker Compose is asked for an app: its configuration of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,11 +50,14 @@ pub(crate) struct Read {
 }
 
 impl Spec {
-    /// What must be asked of Docker Compose before anything can be resolved, each question once.
-    pub fn compose_asks(&self) -> Result<Vec<ComposeAsk>, Diagnostics> {
+    /// What must be asked of Docker Compose before anything can be resolved, or, with `only`, before this app can be and
+    /// what it depends on. Each question once.
+    pub fn compose_asks(&self, only: Option<&AppName>) -> Result<Vec<ComposeAsk>, Diagnostics> {
         let mut findings = Findings::new(&self.sources);
         let mut asks: Vec<ComposeAsk> = Vec::new();
-        for (environment, region, app) in self.places() {
+        let needed = only.map(|only| self.needed(only));
+        let is_needed = |app: &AppName| needed.as_ref().is_none_or(|needed| needed.contains(app));
+        for (environment, region, app) in self.places().filter(|(_, _, app)| is_needed(app)) {
             let question = Question { spec: self, sources: &self.sources, environment, app, region, version: None };
             let ask = compose::ask(&question, &mut findings);
             asks.extend(ask.filter(|ask| !asks.contains(ask)));
@@ -86,6 +89,22 @@ impl Spec {
     /// What Compose answered, to be kept with a release.
     pub fn composed(&self) -> Vec<Composed> {
         self.composed.iter().map(|read| read.composed.clone()).collect()
+    }
+
+    /// An app, or the one that it is a service of, with all that it depends on anywhere.
+    fn needed(&self, only: &AppName) -> BTreeSet<AppName> {
+        let mut needed = BTreeSet::new();
+        let mut open: Vec<AppName> = AppName::new(only.group().unwrap_or(only.as_str())).into_iter().collect();
+        while let Some(app) = open.pop() {
+            for environment in &self.environments {
+                let settings = self.settings(environment, &app, &mut Findings::new(&self.sources));
+                let names = settings.and_then(|settings| settings.depends_on).unwrap_or_default();
+                let names = names.iter().filter_map(|name| AppName::new(name.value.0.as_str()).ok());
+                open.extend(names.filter(|name| !needed.contains(name) && *name != app));
+            }
+            needed.insert(app);
+        }
+        needed
     }
 
     fn places(&self) -> impl Iterator<Item = (&Environment, &RegionName, &AppName)> {

@@ -78,6 +78,8 @@ pub struct ImageBuild {
     pub stage: Option<String>,
     /// Arguments of the build.
     pub args: BTreeMap<String, String>,
+    /// Secrets that its steps may read, by name.
+    pub secrets: BTreeMap<String, SecretRef>,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
 }

@@ -6,6 +6,7 @@ compile_error!("deployctl runs on Linux: it needs pidfd, flock, /proc and SCM_RI
 
 pub mod crash;
 mod diag;
+pub mod disk;
 pub mod durable;
 pub mod lock;
 pub mod ports;

@@ -89,7 +89,7 @@ impl Inner {
             return Ok(None);
         };
         let image = request::image(wanted.config, spec.release.artifact.as_ref())?;
-        self.ensure_image(&image).await?;
+        self.ensure_image(&image).await.map_err(|not| not.fault)?;
         let cannot = |trouble: crate::client::Trouble| trouble.fault("what Compose made cannot be looked at");
         let Some(image) = self.inspect_image(&image).await.map_err(cannot)? else { return Ok(None) };
         let client = &self.engine()?.client;

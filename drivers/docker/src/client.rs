@@ -1,9 +1,14 @@
 //! The connection to the engine, and what its answers mean.
 
+use crate::address::Address;
+use crate::connect::Connector;
+use crate::known;
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, Docker as Api};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker as Api};
 use deployctl_core::fault::{Applied, Fault, FaultKind, Retry};
 use deployctl_runner::say;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,13 +22,19 @@ const OLDEST: (usize, usize) = (1, 41);
 /// Longer than any call; the calls have limits of their own.
 const NO_LIMIT: u64 = 24 * 3600;
 
-/// In a message of the engine, whose other words differ each time.
-const FULL: &str = "no space left on device";
+/// Connections to an engine elsewhere take long to be made: so many are kept, unused, for so long.
+const IDLE_MAX: usize = 4;
+const IDLE: Duration = Duration::from_secs(30);
 
-/// The engine behind a socket.
+/// In a message of the engine, whose other words differ each time.
+pub(crate) const FULL: &str = "no space left on device";
+
+/// An engine.
 #[derive(Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    address: Address,
+    /// Where it stands which engine answered there first.
+    first: Option<PathBuf>,
     current: Mutex<Option<Api>>,
 }
 
@@ -66,14 +77,20 @@ impl Trouble {
 }
 
 impl Client {
-    /// A client for the engine at `socket`. Contacts nobody yet.
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket, current: Mutex::default() }
+    /// A client for the engine at `address`; in the file `first` it is kept which engine answered there first. Contacts
+    /// nobody yet.
+    pub(crate) fn new(address: Address, first: Option<PathBuf>) -> Self {
+        Self { address, first, current: Mutex::default() }
+    }
+
+    /// Where the engine is.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Where the engine is, for people.
     pub(crate) fn place(&self) -> String {
-        format!("unix://{}", self.socket.display())
+        self.address.to_string()
     }
 
     /// The next call asks anew what the engine speaks: it may be another one.
@@ -86,8 +103,7 @@ impl Client {
         if let Some(api) = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             return Ok(api.clone());
         }
-        let path = self.socket.to_string_lossy();
-        let api = Api::connect_with_unix(&path, NO_LIMIT, API_DEFAULT_VERSION).map_err(|e| self.trouble(e))?;
+        let api = open(&self.address).map_err(|e| self.trouble(e))?;
         let api = match tokio::time::timeout(USUAL, api.negotiate_version()).await {
             Ok(done) => done.map_err(|e| self.trouble(e))?,
             Err(_) => return Err(self.slow(USUAL)),
@@ -98,8 +114,21 @@ impl Client {
             let fault = Fault::refused(FaultKind::Denied, message);
             return Err(Trouble::Away(fault.hint("Docker 20.10 or newer is needed (API 1.41)")));
         }
+        self.is_the_one(&api).await?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(api.clone());
         Ok(api)
+    }
+
+    /// Whether an engine elsewhere is the one that is meant.
+    async fn is_the_one(&self, api: &Api) -> Result<(), Trouble> {
+        if self.address.is_here() {
+            return Ok(());
+        }
+        let info = match tokio::time::timeout(USUAL, api.info()).await {
+            Ok(done) => done.map_err(|e| self.trouble(e))?,
+            Err(_) => return Err(self.slow(USUAL)),
+        };
+        known::is_the_one(&self.address, &info, self.first.as_deref()).map_err(Trouble::Away)
     }
 
     /// Makes a call that takes at most `limit`.
@@ -143,6 +172,9 @@ impl Client {
         let mut kind = None;
         let mut source = Some(error);
         while let Some(cause) = source {
+            if let Some(fault) = cause.downcast_ref::<Fault>() {
+                return fault.clone();
+            }
             text = cause.to_string();
             kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
             source = cause.source();
@@ -155,10 +187,30 @@ impl Client {
             return fault.hint("the engine of deployctl must run as root or as a user of the group `docker`");
         }
         let why = if missing { "there is no socket" } else { text.as_str() };
+        if !self.address.is_here() {
+            // It may have done what it was asked: only the answer is lost.
+            let message = format!("the connection to the Docker Engine at {place} was cut: {why}");
+            return Fault::platform(message).hint("what runs there is not affected; it is asked again");
+        }
         let message = format!("the Docker Engine at {place} cannot be reached: {why}");
         Fault { retry: Retry::Soon, ..Fault::platform(message) }
             .hint("start it (`systemctl start docker`), or say where it is with DOCKER_HOST=unix://PATH")
     }
+}
+
+/// The library over a connection to an engine. Contacts nobody yet.
+fn open(address: &Address) -> Result<Api, Error> {
+    if let Address::Socket { socket } = address {
+        return Api::connect_with_unix(&socket.to_string_lossy(), NO_LIMIT, API_DEFAULT_VERSION);
+    }
+    let mut client = legacy::Client::builder(TokioExecutor::new());
+    client.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(IDLE_MAX);
+    let client = client.build(Connector::new(address.clone()));
+    let transport = move |request: BollardRequest| {
+        let answer = client.request(request);
+        async move { answer.await.map_err(Error::from) }
+    };
+    Api::connect_with_custom_transport(transport, Some("http://docker"), NO_LIMIT, API_DEFAULT_VERSION)
 }
 
 /// A message of the engine in one line.
@@ -174,7 +226,7 @@ mod tests {
 
     #[test]
     fn who_may_not_ask_is_told_how_to() {
-        let client = Client::new("/x/s".into());
+        let client = Client::new(Address::Socket { socket: "/x/s".into() }, None);
         let fault = client.away(&std::io::Error::from(std::io::ErrorKind::PermissionDenied));
         assert_eq!((fault.kind, fault.applied), (FaultKind::Denied, Applied::No));
         assert_eq!(fault.message, "the Docker Engine at unix:///x/s cannot be asked: permission denied");
@@ -197,7 +249,9 @@ mod tests {
                 let _ = stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n{body}").as_bytes()).await;
             }
         });
-        let Err(Trouble::Away(fault)) = Client::new(socket).api().await else { panic!("it is too old") };
+        let Err(Trouble::Away(fault)) = Client::new(Address::Socket { socket }, None).api().await else {
+            panic!("it is too old")
+        };
         assert_eq!(fault.kind, FaultKind::Denied);
         assert!(fault.message.ends_with("is too old: it speaks API 1.40"), "{fault}");
         assert!(fault.hint.unwrap().contains("20.10"));

@@ -18,7 +18,7 @@ use deployctl_core::id::{Scope, Sha256Hex};
 use deployctl_core::time::Span;
 use std::collections::{BTreeMap, HashMap};
 
-const PROJECT: &str = "com.docker.compose.project";
+pub(crate) const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
 const NETWORK: &str = "com.docker.compose.network";
 const VOLUME: &str = "com.docker.compose.volume";

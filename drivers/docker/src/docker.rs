@@ -1,9 +1,11 @@
 //! What everything here shares.
 
+use crate::address::Address;
 use crate::client::{Client, Trouble, USUAL};
 use crate::endpoint::Endpoint;
 use crate::layout::{self, Identity, Layout};
 use crate::login::LoginSource;
+use crate::reach::Reach;
 use crate::tracked::Tracked;
 use crate::{events, labels};
 use bollard::models::ContainerSummary;
@@ -65,6 +67,7 @@ pub(crate) struct Inner {
 pub(crate) struct Engine {
     pub(crate) client: Client,
     pub(crate) identity: Identity,
+    pub(crate) reach: Reach,
 }
 
 impl Docker {
@@ -119,12 +122,23 @@ impl Inner {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
-        let identity = match self.layout.known()? {
-            Some(known) => known,
-            None => self.layout.identity(&self.options.endpoint.socket()?)?,
-        };
-        let client = Client::new(identity.socket.clone());
-        Ok(self.engine.get_or_init(|| Engine { client, identity }))
+        let address = self.address()?;
+        let identity = self.layout.identity(address.clone())?;
+        let reach = Reach::of(&address, &self.layout);
+        let client = Client::new(address, Some(self.layout.engine()));
+        Ok(self.engine.get_or_init(|| Engine { client, identity, reach }))
+    }
+
+    /// Where the engine of this state is, or would be. Contacts nobody.
+    pub(crate) fn address(&self) -> Result<Address, Fault> {
+        let Some(known) = self.layout.known()? else { return self.options.endpoint.address() };
+        // The files of TLS may have moved; the engine has not.
+        match (&known.engine, self.options.endpoint.address()) {
+            (Address::Tcp { tcp }, Ok(Address::Tcp { tcp: now })) if (&tcp.host, tcp.port) == (&now.host, now.port) => {
+                Ok(Address::Tcp { tcp: now })
+            }
+            _ => Ok(known.engine),
+        }
     }
 
     /// Remembers, durably, that a scope has containers.

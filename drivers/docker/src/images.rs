@@ -1,32 +1,32 @@
 //! Images: what a reference means, for good; getting it, and letting go of it.
 
-use crate::client::{Trouble, USUAL, WORK};
+use crate::client::{Trouble, USUAL};
 use crate::docker::{Docker, Inner};
+use crate::hold::{self, Held};
+use crate::pull;
 use crate::{labels, layout};
 use async_trait::async_trait;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions, RemoveImageOptions};
+use bollard::query_parameters::ListImagesOptions;
 use deployctl_core::config::{Artifact, ArtifactFormat, ArtifactSource};
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::Sha256Hex;
 use deployctl_core::ports::{Artifacts, NotTaken};
-use deployctl_sys::crash;
-use futures_util::StreamExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A pull that takes longer is given up.
-const PULL: Duration = Duration::from_secs(20 * 60);
 /// What became of a job is kept this long.
 const JOBS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+pub(crate) const CANNOT_HOLD: &str = "the image cannot be held";
 
 #[async_trait]
 impl Artifacts for Docker {
     async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
         let ArtifactSource::Image(reference) = source else {
             let fault = Fault::refused(FaultKind::Bug, "an artifact that is no image is not for containers");
-            return Err(NotTaken { fault, is_wrong: true });
+            return Err(NotTaken { is_wrong: true, ..fault.into() });
         };
-        self.inner.resolve(reference).await.map_err(|fault| NotTaken { fault, is_wrong: false })
+        self.inner.resolve(reference).await
     }
 
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {
@@ -55,18 +55,11 @@ impl Artifacts for Docker {
         }
         for entry in std::fs::read_dir(self.inner.layout.images()).into_iter().flatten().flatten() {
             let kept = keep.iter().any(|digest| *digest.as_str() == *entry.file_name());
-            if let (false, Some(reference)) = (kept, layout::read::<String>(&entry.path()).unwrap_or_default()) {
-                let client = &self.inner.engine()?.client;
-                let remove = client.call(WORK, |api| async move {
-                    api.remove_image(&reference, None::<RemoveImageOptions>, None).await
-                });
-                match remove.await {
+            if let (false, Some(held)) = (kept, layout::read::<Held>(&entry.path()).unwrap_or_default()) {
+                match self.inner.let_go(&entry.path(), &held).await {
                     // Somebody runs it, or gave it names of their own: it stays, and is looked at again.
-                    Err(Trouble::Said { status: 409, .. }) => {}
-                    Err(trouble) if !trouble.is_missing() => return Err(trouble.fault("an image cannot be removed")),
-                    _ => {
-                        let _ = layout::remove(&entry.path());
-                    }
+                    Ok(()) | Err(Trouble::Said { status: 409, .. }) => {}
+                    Err(trouble) => return Err(trouble.fault("an image cannot be removed")),
                 }
             }
         }
@@ -75,7 +68,7 @@ impl Artifacts for Docker {
 }
 
 /// A reference taken apart.
-struct Reference<'a> {
+pub(crate) struct Reference<'a> {
     /// Without tag and digest.
     repository: &'a str,
     digest: Option<&'a str>,
@@ -84,7 +77,7 @@ struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    fn of(text: &'a str) -> Self {
+    pub(crate) fn of(text: &'a str) -> Self {
         let (name, digest) = text.split_once("@sha256:").map_or((text, None), |(name, digest)| (name, Some(digest)));
         let path = name.rfind('/').map_or(0, |slash| slash + 1);
         let repository = name[path..].find(':').map_or(name, |colon| &name[..path + colon]);
@@ -94,7 +87,7 @@ impl<'a> Reference<'a> {
     }
 
     /// By which a login is kept.
-    fn registry(&self) -> &'a str {
+    pub(crate) fn registry(&self) -> &'a str {
         match self.repository.split_once('/') {
             Some((host, _)) if self.has_host => host,
             _ => "docker.io",
@@ -103,8 +96,21 @@ impl<'a> Reference<'a> {
 }
 
 impl Inner {
+    /// What a reference means now, with patience: a registry that has trouble for a moment is asked again.
+    async fn resolve(&self, reference: &str) -> Result<Artifact, NotTaken> {
+        let begun = Instant::now();
+        for pause in pull::PAUSES {
+            match self.resolve_once(reference).await {
+                Err(not) if not.code == pull::UNREACHABLE && begun.elapsed() < pull::PATIENCE => {}
+                done => return done,
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.resolve_once(reference).await
+    }
+
     /// What a reference means now: the digest in its registry, or the id of an image that only the engine has.
-    async fn resolve(&self, reference: &str) -> Result<Artifact, Fault> {
+    async fn resolve_once(&self, reference: &str) -> Result<Artifact, NotTaken> {
         let parts = Reference::of(reference);
         if let Some(digest) = parts.digest {
             return self.pulled(parts.repository, digest).await;
@@ -113,72 +119,77 @@ impl Inner {
         let local = self.inspect_image(reference).await.map_err(|trouble| trouble.fault(&what))?;
         let only_here = local.as_ref().filter(|image| digest_of(image, parts.repository).is_none());
         if let (Some(image), false) = (only_here, parts.has_host) {
-            return self.local(image);
+            return self.local(reference, image).await;
         }
         if let (Some(image), false) = (&local, parts.has_host)
             && let Some(digest) = digest_of(image, parts.repository)
         {
-            return manifest(&digest);
+            return Ok(manifest(&digest)?);
         }
-        let login = self.login(parts.registry()).await?;
-        let ask =
-            self.engine()?.client.call(WORK, |api| async move { api.inspect_registry_image(reference, login).await });
-        match ask.await {
-            Ok(found) => {
-                let digest = found.descriptor.digest.unwrap_or_default();
-                self.pulled(parts.repository, digest.trim_start_matches("sha256:")).await
-            }
-            Err(trouble) => match only_here {
+        match self.ask(reference, parts.registry()).await? {
+            Ok(digest) => self.pulled(parts.repository, digest.trim_start_matches("sha256:")).await,
+            Err((trouble, known)) => match only_here {
                 // It was built here under the name of a registry, and never pushed there.
-                Some(image) if !matches!(trouble, Trouble::Away(_)) => self.local(image),
-                _ => Err(not_found(reference, trouble)),
+                Some(image) if !matches!(trouble, Trouble::Away(_)) => self.local(reference, image).await,
+                _ => Err(self.not_had(reference, known, trouble).await),
             },
         }
     }
 
     /// An image that only the engine has. One that deployctl had built is removed by it, when nothing needs it any more.
-    fn local(&self, image: &ImageInspect) -> Result<Artifact, Fault> {
+    async fn local(&self, reference: &str, image: &ImageInspect) -> Result<Artifact, NotTaken> {
+        self.suits(reference, image).await?;
         let artifact = id_of(image)?;
         let labels = image.config.as_ref().and_then(|config| config.labels.as_ref());
         if labels.is_some_and(|labels| labels.contains_key(labels::BUILT)) {
             let id = artifact.sha256.as_str();
-            layout::write(&self.layout.images().join(id), &format!("sha256:{id}"))?;
+            self.hold(id, &format!("sha256:{id}"), image).await.map_err(|trouble| trouble.fault(CANNOT_HOLD))?;
         }
         Ok(artifact)
     }
 
     /// The image of a digest, pulled if it is not there.
-    async fn pulled(&self, repository: &str, digest: &str) -> Result<Artifact, Fault> {
-        self.ensure_image(&format!("{repository}@sha256:{digest}")).await?;
-        manifest(digest)
+    async fn pulled(&self, repository: &str, digest: &str) -> Result<Artifact, NotTaken> {
+        let name = format!("{repository}@sha256:{digest}");
+        self.ensure_image(&name).await?;
+        let what = format!("the image {name} cannot be looked at");
+        if let Some(image) = self.inspect_image(&name).await.map_err(|trouble| trouble.fault(&what))? {
+            self.suits(&name, &image).await?;
+        }
+        Ok(manifest(digest)?)
+    }
+
+    /// Whether the engine's machine runs such an image.
+    async fn suits(&self, name: &str, image: &ImageInspect) -> Result<(), NotTaken> {
+        let version = self.engine()?.client.call(USUAL, |api| async move { api.version().await }).await;
+        let version = version.map_err(|trouble| trouble.fault("the Docker Engine cannot be asked what it is"))?;
+        let (os, arch) = (version.os.unwrap_or_default(), version.arch.unwrap_or_default());
+        pull::other_platform(name, image, (&os, &arch)).map_or(Ok(()), Err)
     }
 
     /// Has the image that `name` means for good, an id or a digest; pulls it if it is gone and can be pulled.
-    pub(crate) async fn ensure_image(&self, name: &str) -> Result<(), Fault> {
+    pub(crate) async fn ensure_image(&self, name: &str) -> Result<(), NotTaken> {
         let there = self.inspect_image(name).await;
         let there = there.map_err(|trouble| trouble.fault(&format!("the image {name} cannot be looked at")))?;
-        if there.is_some() {
-            return Ok(());
-        }
-        let Some((_, digest)) = name.split_once("@sha256:") else {
-            let message = format!("the image {name} is not there any more, and was never in a registry");
-            return Err(Fault { retry: Retry::Never, ..Fault::platform(message) }
-                .hint("build or load it again; images that a rollback needs must not be pruned"));
+        let digest = name.split_once("@sha256:").map(|(_, digest)| digest);
+        let Some(image) = there else {
+            let Some(digest) = digest else {
+                let message = format!("the image {name} is not there any more, and was never in a registry");
+                let fault = Fault { retry: Retry::Never, ..Fault::platform(message) };
+                return Err(fault
+                    .hint("build or load it again; images that a rollback needs must not be pruned")
+                    .into());
+            };
+            return self.pull(name, digest).await;
         };
-        let login = self.login(Reference::of(name).registry()).await?;
-        let client = &self.engine()?.client;
-        let pull = client.call(PULL, |api| async move {
-            let options = CreateImageOptionsBuilder::new().from_image(name).build();
-            let mut progress = Box::pin(api.create_image(Some(options), None, login));
-            while let Some(step) = progress.next().await {
-                step?;
+        // What another state brought may be let go of by it.
+        if let Some(digest) = digest.filter(|_| hold::is_held(&image)) {
+            match self.hold(digest, name, &image).await {
+                Err(trouble) if trouble.is_missing() => return self.pull(name, digest).await,
+                held => held.map_err(|trouble| trouble.fault(CANNOT_HOLD))?,
             }
-            Ok(())
-        });
-        pull.await.map_err(|trouble| not_found(name, trouble))?;
-        crash::point("docker.pulled");
-        // What was pulled by us is removed by us, when nothing needs it any more.
-        layout::write(&self.layout.images().join(digest), &name)
+        }
+        Ok(())
     }
 
     pub(crate) async fn inspect_image(&self, name: &str) -> Result<Option<ImageInspect>, Trouble> {
@@ -212,25 +223,6 @@ fn artifact(digest: &str, format: ArtifactFormat) -> Result<Artifact, Fault> {
     Ok(Artifact { sha256, format })
 }
 
-/// Why an image cannot be had.
-fn not_found(reference: &str, trouble: Trouble) -> Fault {
-    let Trouble::Said { message, status } = trouble else { return trouble.fault("") };
-    let lower = message.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let text = format!("the image {reference} cannot be had: {message}");
-    if says(&["unauthorized", "authentication required", "access denied", "no basic auth", "denied"]) {
-        return Fault::refused(FaultKind::Denied, text)
-            .hint("check its name; if it is right, `docker login` as the user of deployctl's engine");
-    }
-    if status == 404 || says(&["manifest unknown", "not found", "repository does not exist", "name unknown"]) {
-        return Fault::refused(FaultKind::Spec, text).hint("build or push it, or check `image:` and the version");
-    }
-    if says(&["no matching manifest", "platform"]) {
-        return Fault::refused(FaultKind::Spec, text).hint("the image must be built for this machine's platform");
-    }
-    Fault::platform(text).hint("look at the registry; nothing was changed")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,14 +237,5 @@ mod tests {
         assert_eq!(of("team/shop:v1"), ("team/shop", None, false));
         assert_eq!(of("127.0.0.1:5000/shop:v1"), ("127.0.0.1:5000/shop", None, true));
         assert_eq!(of("localhost/shop@sha256:ab"), ("localhost/shop", Some("ab"), true));
-    }
-
-    #[test]
-    fn trouble_with_an_image_has_its_kind() {
-        let fault = |status, message: &str| not_found("r/a:1", Trouble::Said { status, message: message.into() });
-        assert_eq!(fault(500, "unauthorized: authentication required").kind, FaultKind::Denied);
-        assert_eq!(fault(404, "manifest for r/a:1 not found: manifest unknown").kind, FaultKind::Spec);
-        let slow = fault(500, "toomanyrequests: slow down");
-        assert_eq!((slow.kind, slow.retry), (FaultKind::Platform, Retry::Soon));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::client::{Trouble, USUAL, WORK};
 use crate::docker::{Docker, Inner, bug, soon};
+use crate::reach::Reach;
 use crate::request::{self, Wanted};
 use crate::tracked::Tracked;
 use crate::{labels, layout, logs, minder, probe};
@@ -82,6 +83,9 @@ impl Instances for Docker {
         let forget = async move {
             let _gate = gate;
             inner.remove(&tracked.container, false).await?;
+            if let Reach::Through(tunnel) = &inner.engine()?.reach {
+                tunnel.close(&tracked.id).await?;
+            }
             let _ = layout::remove(&inner.layout.adopted(&tracked.id));
             tracked.let_go();
             inner.tracked().remove(&tracked.id);
@@ -101,6 +105,10 @@ impl Instances for Docker {
     async fn stable_address(&self, scope: &Scope) -> Result<String, Fault> {
         let message = format!("{scope} has no address that stays: every new container has another one");
         Err(Fault::refused(FaultKind::Spec, message).hint("give it a `route`"))
+    }
+
+    async fn can_run(&self, config: &AppConfig) -> Result<(), Fault> {
+        self.inner.can_run(&config.target)
     }
 
     async fn in_the_way(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
@@ -264,7 +272,7 @@ impl Inner {
         fence: Fence,
     ) -> Result<String, Fault> {
         let image = request::image(wanted.config, release.artifact.as_ref())?;
-        self.ensure_image(&image).await?;
+        self.ensure_image(&image).await.map_err(|not| not.fault)?;
         match wanted.config.compose {
             None => self.ensure_volumes(wanted).await?,
             Some(_) => self.ensure_project(wanted).await?,
@@ -273,6 +281,7 @@ impl Inner {
         let one = self.secrets.lock().await;
         let secrets = self.put_secrets(&wanted.record.revision.release, wanted.config)?;
         let mut body = wanted.body(image, secrets.as_deref());
+        engine.reach.publish(&mut body, &wanted.record, engine.client.address()).await?;
         let digest = Sha256Hex::of(&serde_json::to_vec(&body).unwrap_or_default());
         let mut all = wanted.compose_labels();
         all.extend(labels::write(&engine.identity.state, kind, id, fence, &wanted.record, &digest));

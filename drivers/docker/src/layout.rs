@@ -1,5 +1,6 @@
 //! What is kept in the state folder of containers.
 
+use crate::address::Address;
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{InstanceId, JobId, Scope, Sha256Hex};
 use deployctl_runner::fence::make_private;
@@ -22,8 +23,9 @@ pub(crate) struct Layout {
 pub(crate) struct Identity {
     /// Random; part of the name of every container, so that two states never meet.
     pub(crate) state: String,
-    /// The engine's socket.
-    pub(crate) socket: PathBuf,
+    /// Where the engine is.
+    #[serde(flatten)]
+    pub(crate) engine: Address,
 }
 
 impl Layout {
@@ -84,20 +86,35 @@ impl Layout {
         self.root().join("images")
     }
 
+    /// Which engine answered first, of those that are named by more than a socket.
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.root().join("engine")
+    }
+
+    /// Holds a file per container that is reached through SSH.
+    pub(crate) fn ways(&self) -> PathBuf {
+        self.root().join("ways")
+    }
+
+    /// Where the `ssh` that leads to them has its socket.
+    pub(crate) fn tunnel(&self) -> PathBuf {
+        self.root().join("tunnel")
+    }
+
     /// The identity, if containers were ever used here.
     pub(crate) fn known(&self) -> Result<Option<Identity>, Fault> {
         read(&self.root().join("identity.json"))
     }
 
     /// The identity; made now if there is none.
-    pub(crate) fn identity(&self, socket: &Path) -> Result<Identity, Fault> {
+    pub(crate) fn identity(&self, engine: Address) -> Result<Identity, Fault> {
         if let Some(known) = self.known()? {
             return Ok(known);
         }
         let mut bytes = [0; 6];
         let random = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
         random.map_err(|e| trouble("a random number cannot be read from", Path::new("/dev/urandom"), &e))?;
-        let made = Identity { state: hex::encode(bytes), socket: socket.to_owned() };
+        let made = Identity { state: hex::encode(bytes), engine };
         write(&self.root().join("identity.json"), &made)?;
         Ok(made)
     }

@@ -52,9 +52,9 @@ pub enum Attempt {
 }
 
 impl LocalImages {
-    /// The images of the engine that is meant, which must be on this machine. Contacts nobody yet.
+    /// The images of the engine that is meant. Contacts nobody yet.
     pub fn new(endpoint: &Endpoint) -> Result<Self, Fault> {
-        Ok(Self { client: Client::new(endpoint.socket()?) })
+        Ok(Self { client: Client::new(endpoint.address()?, None) })
     }
 
     /// The image that `name` means in the engine, if it has one.

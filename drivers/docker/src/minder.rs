@@ -64,7 +64,12 @@ pub(crate) async fn look(node: &Arc<Inner>, tracked: &Arc<Tracked>) -> bool {
                 &tracked.record,
                 tracked.record.called.as_ref().unwrap_or(&tracked.name),
             );
-            Look { drift, ..Look::of(&inspected, tracked.record.network()) }
+            let look = Look { drift, ..Look::of(&inspected, tracked.record.network()) };
+            // A way that cannot be had now is had by a later look; until then nobody says that nothing answers.
+            match engine.reach.address(&tracked.id, &inspected, &tracked.record, &look).await {
+                Ok(at) => Look { at, ..look },
+                Err(fault) => Look { no_way: Some(fault.message), ..look },
+            }
         }
         Err(trouble) if trouble.is_missing() => {
             tracked.update(|view| view.removed = true);

@@ -14,6 +14,8 @@ use deployctl_runner::{ask, say};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,6 +25,9 @@ const FIRST: Duration = Duration::from_millis(3);
 const OFTEN: Duration = Duration::from_millis(100);
 /// Without port and health check: an instance that stays up this long is taken for healthy.
 const STAYS_UP: Duration = Duration::from_millis(500);
+
+/// A connection that is passed on and stays open this long leads somewhere.
+const STAYS_OPEN: Duration = Duration::from_millis(500);
 
 /// Asks the process of `tracked` that was started at `started` until the task is aborted.
 pub(crate) fn start(node: Arc<Inner>, tracked: Arc<Tracked>, started: String) -> AbortHandle {
@@ -63,11 +68,14 @@ async fn keep_asking(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) {
 
 /// Asks until the first good answer; `false` if there will be none.
 async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str, rule: &Health) -> bool {
-    let up = tracked.view().look.since().map_or(Duration::ZERO, |since| now().since(since));
-    let due = Instant::now() + rule.within.0.saturating_sub(up);
+    let since = tracked.view().look.since().filter(|_| !node.is_elsewhere());
+    // Of one elsewhere it counts from when it can be asked: it may have begun while nobody could.
+    let up = since.map_or(Duration::ZERO, |since| now().since(since));
+    let mut due = Instant::now() + rule.within.0.saturating_sub(up);
     let mut pause = FIRST;
     loop {
-        let left = due.saturating_duration_since(Instant::now()).max(OFTEN);
+        let begun = Instant::now();
+        let left = due.saturating_duration_since(begun).max(OFTEN);
         let what = match once(node, tracked, rule, rule.timeout.0.min(left)).await {
             Ok(()) => {
                 tracked.checked(started, Seen::Healthy);
@@ -75,6 +83,9 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
             }
             Err(what) => what,
         };
+        if was_cut_off(node, tracked, started).await {
+            due += begun.elapsed();
+        }
         let new = !tracked.view().ever_healthy;
         if new && Instant::now() >= due {
             let lines = last_lines(node, &tracked.container).await;
@@ -88,6 +99,23 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
     }
 }
 
+/// Whether a check may have failed because an engine elsewhere, or the way there, was cut off: then it waits until it is not.
+async fn was_cut_off(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) -> bool {
+    if !node.is_elsewhere() {
+        return false;
+    }
+    let waits = |why: String| {
+        if !tracked.view().ever_healthy {
+            tracked.checked(started, Seen::NotYet(why));
+        }
+    };
+    let is_known = || match &tracked.view().look {
+        look if look.at.is_some() || !look.is_running() || tracked.record.port.is_none() => Ok(()),
+        look => Err(look.no_way.clone().unwrap_or_else(|| "the engine publishes no port of it".into())),
+    };
+    node.was_cut_off(&tracked.id, is_known, waits).await
+}
+
 /// Asks at every interval; so many bad answers in a row make it unhealthy, one good answer healthy again.
 async fn while_it_lasts(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str, rule: &Health) {
     let mut failures = 0;
@@ -98,6 +126,8 @@ async fn while_it_lasts(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str
                 failures = 0;
                 tracked.checked(started, Seen::Healthy);
             }
+            // What cannot be reached is not therefore ill.
+            Err(_) if was_cut_off(node, tracked, started).await => {}
             Err(what) => {
                 failures += 1;
                 if failures >= rule.failures.max(1) {
@@ -114,13 +144,27 @@ async fn once(node: &Arc<Inner>, tracked: &Arc<Tracked>, rule: &Health, limit: D
         return checked.unwrap_or_else(|_| Err(format!("the health check took longer than {}", say(limit))));
     }
     let Some(port) = tracked.record.port else { return Err("it has no port to ask on".into()) };
-    let Some(ip) = tracked.view().look.ip.clone() else {
+    let Some(at) = tracked.view().look.at.clone() else {
         return Err(format!("it has no address in the network `{}`", tracked.record.network()));
     };
-    let stream = ask::connect((ip.as_str(), port), port, limit).await?;
-    match &rule.check {
-        Check::Http(path) => ask::get(stream, &format!("{ip}:{port}"), path, tracked.record.h2, limit).await,
-        Check::Tcp | Check::Command(_) => Ok(()),
+    let elsewhere = node.is_elsewhere();
+    let asked = async {
+        let stream = ask::connect(at.as_str(), port, limit).await?;
+        match &rule.check {
+            Check::Http(path) => ask::get(stream, &at, path, tracked.record.h2, limit).await,
+            Check::Tcp if elsewhere => stays(stream, port).await,
+            Check::Tcp | Check::Command(_) => Ok(()),
+        }
+    };
+    asked.await.map_err(|what| if elsewhere { format!("{what} (asked at {at})") } else { what })
+}
+
+/// Who passes connections on takes them first, and ends them when nobody is there to be reached.
+async fn stays(mut stream: TcpStream, port: u16) -> Result<(), String> {
+    let mut byte = [0];
+    match timeout(STAYS_OPEN, stream.read(&mut byte)).await {
+        Err(_) | Ok(Ok(1..)) => Ok(()),
+        Ok(Ok(0) | Err(_)) => Err(format!("port {port} ends every connection: nothing listens behind it")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whether a container is what would be made now: a pure comparison, with the image that it was made from.
 
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, ImageInspect, MountPoint};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HealthConfig, HostConfig, ImageInspect, MountPoint,
+};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A container, and the image that ours would be made from.
@@ -42,13 +44,19 @@ pub(crate) fn differs(made: &Made<'_>, body: &ContainerCreateBody, secrets: bool
         ("host name", body.hostname.is_some() && body.hostname != there.hostname),
         ("labels", !has_labels(body.labels.as_ref(), there.labels.as_ref())),
         ("stop signal", or(&body.stop_signal, &of_image.stop_signal) != or(&there.stop_signal, &of_image.stop_signal)),
-        ("health check", body.healthcheck.is_some() && body.healthcheck != there.healthcheck),
+        ("health check", body.healthcheck.is_some() && asked(&body.healthcheck) != asked(&there.healthcheck)),
         ("mounts", mounts_differ(made, wanted)),
         ("networks", networks(body) != networks_of(made.container)),
         ("ports", ports(wanted) != ports(host)),
         ("limits", limits(wanted) != limits(host)),
     ];
     checks.into_iter().find(|(_, differ)| *differ).map(|(what, _)| what)
+}
+
+/// What the engine asks by itself: nothing where nothing is said, and where it is said that there is no check.
+fn asked(check: &Option<HealthConfig>) -> Option<&HealthConfig> {
+    let is_none = |check: &HealthConfig| check.test.as_ref().is_some_and(|test| test.iter().any(|word| word == "NONE"));
+    check.as_ref().filter(|check| !is_none(check))
 }
 
 /// Variables over those of the image, without our own.
@@ -183,7 +191,9 @@ mod tests {
     #[test]
     fn a_container_is_taken_over_only_if_nothing_of_it_changed() {
         assert_eq!(compared(|_| {}), None);
-        let changes: [(&str, serde_json::Value, &str); 7] = [
+        assert_eq!(compared(|body| body["Healthcheck"] = json!({ "Test": ["NONE"] })), None);
+        let changes: [(&str, serde_json::Value, &str); 8] = [
+            ("/Healthcheck", json!({ "Test": ["CMD", "/ask"] }), "health check"),
             ("/Env", json!(["A=2"]), "environment"),
             ("/Cmd", json!(["/other"]), "command"),
             ("/Entrypoint", json!(["/sh"]), "entrypoint"),

@@ -66,7 +66,7 @@ impl Tracked {
     /// Changes what is known of it; who waits is told if that changed what is seen.
     pub(crate) fn update<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
         let mut view = self.view();
-        let seen = |view: &View| (view.state(), view.look.ip.clone(), view.look.drift.clone());
+        let seen = |view: &View| (view.state(), view.look.at.clone(), view.look.drift.clone());
         let before = seen(&view);
         let result = change(&mut view);
         let changed = before != seen(&view);
@@ -115,14 +115,13 @@ impl Tracked {
     pub(crate) fn seen(&self) -> InstanceSeen {
         let view = self.view();
         let running = view.look.is_running();
-        let address = || Some(format!("{}:{}", view.look.ip.as_ref()?, self.record.port?));
         InstanceSeen {
             id: self.id.clone(),
             scope: self.record.scope.clone(),
             revision: self.record.revision.clone(),
             slot: self.record.slot,
             state: view.state(),
-            address: if running { address() } else { None },
+            address: view.look.at.clone().filter(|_| running),
             pid: view.look.pid.filter(|_| running),
             started_at: view.look.since().unwrap_or(self.created),
             restarts: view.look.restarts,

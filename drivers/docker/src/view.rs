@@ -24,6 +24,10 @@ pub(crate) struct Look {
     pub(crate) error: String,
     /// Its address in the network where it is reached.
     pub(crate) ip: Option<String>,
+    /// Where it answers, as this machine sees it.
+    pub(crate) at: Option<String>,
+    /// Why that is not known, if it could be.
+    pub(crate) no_way: Option<String>,
     /// What somebody changed by hand.
     pub(crate) drift: Option<String>,
     /// What the image's own health check says, and printed last.
@@ -51,6 +55,8 @@ impl Look {
             out_of_memory: state.oom_killed.unwrap_or(false),
             error: state.error.unwrap_or_default(),
             ip,
+            at: None,
+            no_way: None,
             drift: None,
             own,
         }

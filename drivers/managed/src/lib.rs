@@ -136,6 +136,7 @@ impl Driver for Managed {
     }
 
     async fn claim(&self, scope: &Scope, config: &AppConfig) -> Result<Vec<String>, Fault> {
+        self.instances.can_run(config).await?;
         self.claim_listeners(scope, config).await
     }
 

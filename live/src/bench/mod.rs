@@ -2,6 +2,7 @@
 
 mod control;
 mod deploys;
+mod docker;
 mod plane;
 mod rivals;
 mod tools;
@@ -25,7 +26,7 @@ pub struct Options {
     pub seconds: u32,
     /// How many past deployments the journal has when `status` is timed.
     pub past: u32,
-    /// Which parts: `plane`, `deploys`, `control`; all if empty.
+    /// Which parts: `plane`, `deploys`, `docker`, `control`; all if empty.
     pub parts: Vec<String>,
 }
 
@@ -113,6 +114,9 @@ pub fn run(options: &Options) -> Result<Vec<Section>, String> {
     if wanted("deploys") {
         sections.extend(deploys::measure(options)?);
     }
+    if wanted("docker") {
+        sections.extend(docker::measure(options)?);
+    }
     if wanted("control") {
         sections.extend(control::measure(options)?);
     }
@@ -138,14 +142,43 @@ pub fn text(sections: &[Section]) -> String {
     text
 }
 
-/// Writes the page.
+/// Writes the page. Where only parts were asked for, what the page has of others stays.
 pub fn write(path: &Path, options: &Options, sections: &[Section]) -> std::io::Result<()> {
-    let page = format!(
-        "# Benchmarks\n\nWritten by `cargo xtask bench`, on {}; {} rounds, interleaved, medians. Ratios were measured\n\
-         side by side in this run; absolute figures are for orientation on that machine only.\n\n{}",
-        machine::describe(),
-        options.rounds,
-        text(sections)
-    );
+    let page = match options.parts.is_empty() {
+        true => format!(
+            "# Benchmarks\n\nWritten by `cargo xtask bench`, on {}; {} rounds, interleaved, medians. Ratios were measured\n\
+             side by side in this run; absolute figures are for orientation on that machine only.\n\n{}",
+            machine::describe(),
+            options.rounds,
+            text(sections)
+        ),
+        false => sections.iter().fold(std::fs::read_to_string(path)?, |page, section| {
+            renewed(&page, &section.title, &text(std::slice::from_ref(section)))
+        }),
+    };
     std::fs::write(path, page.trim_end().to_owned() + "\n")
+}
+
+/// The page with another text for the section of that title, or with that section at its end.
+fn renewed(page: &str, title: &str, text: &str) -> String {
+    let heading = format!("\n## {title}\n");
+    let (before, from) = match page.find(&heading) {
+        Some(at) => page.split_at(at + 1),
+        None => (page, ""),
+    };
+    let after = from.get(1..).and_then(|rest| rest.find("\n## ")).map_or("", |end| &from[end + 2..]);
+    format!("{}\n\n{}\n\n{after}", before.trim_end(), text.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::renewed;
+
+    #[test]
+    fn one_section_is_written_anew() {
+        let page = "# P\n\nHow.\n\n## A\n\na\n\n## B\n\nb\n";
+        assert_eq!(renewed(page, "A", "## A\n\nx\n\n"), "# P\n\nHow.\n\n## A\n\nx\n\n## B\n\nb\n");
+        assert_eq!(renewed(page, "B", "## B\n\nx\n\n").trim_end(), "# P\n\nHow.\n\n## A\n\na\n\n## B\n\nx");
+        assert_eq!(renewed(page, "C", "## C\n\nc\n\n").trim_end(), format!("{page}\n## C\n\nc"));
+    }
 }

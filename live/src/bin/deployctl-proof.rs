@@ -2,7 +2,7 @@
 //! deployctl is. `cargo xtask lost` and `cargo xtask bench` build what they need and run them.
 
 use clap::{Parser, Subcommand};
-use deployctl_live::{On, bench, lost};
+use deployctl_live::{On, bench, dockerd, lost};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,7 +18,8 @@ struct Args {
 enum What {
     /// No lost request, whatever is deployed.
     Lost(Lost),
-    /// The same with containers; needs root and Docker, and nginx to compare with.
+    /// The same with containers, as such and as a service of a Compose file; needs root, Docker and Docker Compose, and
+    /// nginx to compare with.
     LostDocker(Lost),
     /// How fast it is, beside others.
     Bench(Bench),
@@ -41,10 +42,10 @@ struct Bench {
     /// Past deployments in the journal when `status` is timed.
     #[arg(long, default_value_t = 100_000)]
     past: u32,
-    /// Only these parts: plane, deploys, control.
+    /// Only these parts: plane, deploys, docker, control.
     #[arg(long)]
     part: Vec<String>,
-    /// The page to write.
+    /// The page to write; with `--part`, the one in which these parts are written anew.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -57,9 +58,9 @@ struct Lost {
     /// The folder of the example, prepared.
     #[arg(long)]
     example: PathBuf,
-    /// Deployments, over all lanes.
-    #[arg(long, default_value_t = 500)]
-    deployments: u32,
+    /// Deployments, over all lanes; 500 of processes, or 200 of containers and 200 of a Compose file.
+    #[arg(long)]
+    deployments: Option<u32>,
     /// Only so many of them, with as many kills and upgrades less.
     #[arg(long)]
     sample: Option<u32>,
@@ -67,17 +68,17 @@ struct Lost {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// With containers: deployments by each of the others that are compared.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 20)]
     beside: u32,
-    /// Requests a second, in all.
-    #[arg(long, default_value_t = 2_100)]
-    rate: u32,
-    /// How often the engine is killed.
-    #[arg(long, default_value_t = 50)]
-    kills: u32,
-    /// How often the proxy is upgraded.
-    #[arg(long, default_value_t = 50)]
-    upgrades: u32,
+    /// Requests a second, in all; 2100 to processes, 1000 to containers.
+    #[arg(long)]
+    rate: Option<u32>,
+    /// How often the engine is killed; a tenth of the deployments.
+    #[arg(long)]
+    kills: Option<u32>,
+    /// How often the proxy is upgraded; a tenth of the deployments.
+    #[arg(long)]
+    upgrades: Option<u32>,
     /// Begin no deployment after so many seconds.
     #[arg(long)]
     seconds: Option<u64>,
@@ -91,8 +92,8 @@ struct Lost {
 
 fn main() -> ExitCode {
     let done = match Args::parse().what {
-        What::Lost(args) => prove(args, On::Processes),
-        What::LostDocker(args) => prove(args, On::Docker),
+        What::Lost(args) => prove(&args, &[On::Processes]),
+        What::LostDocker(args) => prove(&args, &[On::Docker, On::Compose]),
         What::Bench(args) => measure(args),
     };
     match done {
@@ -105,29 +106,46 @@ fn main() -> ExitCode {
     }
 }
 
-fn prove(args: Lost, on: On) -> Result<bool, String> {
-    let deployments = args.sample.unwrap_or(args.deployments).min(args.deployments);
-    let part = |all: u32| (u64::from(all) * u64::from(deployments)).div_ceil(u64::from(args.deployments.max(1))) as u32;
-    let options = lost::Options {
+fn prove(args: &Lost, ons: &[On]) -> Result<bool, String> {
+    if let Some(lacking) = ons.contains(&On::Compose).then(dockerd::lacking_for_compose).flatten() {
+        return Err(format!("this proof needs {lacking}"));
+    }
+    let mut all = Vec::new();
+    for on in ons {
+        let findings = lost::run(&options(args, *on)?)?;
+        println!("{}", lost::summary(&findings));
+        all.push(findings);
+    }
+    let options = options(args, ons[0])?;
+    let beside = args.beside.min(options.deployments);
+    let rivals = if ons == [On::Processes] || beside == 0 { Vec::new() } else { lost::rivals(&options, beside)? };
+    if !rivals.is_empty() {
+        println!("{}", lost::beside(&rivals));
+    }
+    if let Some(path) = &args.out {
+        lost::write(path, &options, &all, &rivals).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(all.iter().all(|findings| findings.failed() == 0 && findings.unexpected().is_empty()))
+}
+
+fn options(args: &Lost, on: On) -> Result<lost::Options, String> {
+    let (deployments, rate) = if on == On::Processes { (500, 2_100) } else { (200, 1_000) };
+    let whole = args.deployments.unwrap_or(deployments).max(1);
+    let deployments = args.sample.unwrap_or(whole).min(whole);
+    let part = |all: Option<u32>| (all.unwrap_or(whole.div_ceil(10)) * deployments).div_ceil(whole);
+    Ok(lost::Options {
         on,
-        beside: args.beside.min(deployments),
         deployments,
         seed: args.seed,
-        rate: args.rate,
+        rate: args.rate.unwrap_or(rate),
         kills: part(args.kills),
         upgrades: part(args.upgrades),
         time: args.seconds.map(Duration::from_secs),
         slow: Duration::from_millis(args.slow),
         tell: true,
         binary: absolute(&args.binary)?,
-        example: args.example,
-    };
-    let findings = lost::run(&options)?;
-    println!("{}", lost::summary(&findings));
-    if let Some(path) = &args.out {
-        lost::write(path, &options, &findings).map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(findings.failed() == 0 && findings.unexpected().is_empty())
+        example: args.example.clone(),
+    })
 }
 
 fn measure(args: Bench) -> Result<bool, String> {

@@ -70,7 +70,9 @@ pub(crate) fn prepare(
         world.version(version, None)?;
     }
     world.version("bad", Some(flow.bad))?;
-    let made = flow.before.iter().try_for_each(|args| world.ok(args).map(drop));
+    let file = flow.compose_file.map_or(Ok(()), |text| world.compose_file(text));
+    let up = file.and_then(|()| if flow.is_adopted { world.compose_up("v1") } else { Ok(()) });
+    let made = up.and_then(|()| flow.before.iter().try_for_each(|args| world.ok(args).map(drop)));
     let made = made.and_then(|()| oracle::mark_data(&world, flow));
     match made {
         Ok(()) => Ok(world),
@@ -104,6 +106,9 @@ pub(crate) fn record(
         if let Some((role, name)) = line.split_once(' ') {
             *points.entry(Point { role: role.into(), name: name.into() }).or_default() += 1;
         }
+    }
+    if flow.is_adopted && !points.keys().any(|point| point.name == "docker.adopted") {
+        return Err(format!("{}: nothing was taken over; see {}", flow.name, world.keep().display()));
     }
     match oracle::judge(&world, flow, &seen).and_then(|outcome| oracle::goes_on(&world, flow, &seen).map(|()| outcome))
     {

@@ -36,6 +36,10 @@ pub(crate) struct Flow {
     pub(crate) migration: Option<bool>,
     /// What is bad about the bad version.
     pub(crate) bad: &'static str,
+    /// The Compose file, if its services are the apps.
+    pub(crate) compose_file: Option<&'static str>,
+    /// Whether Compose runs it before, as v1.
+    pub(crate) is_adopted: bool,
 }
 
 const V1: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "v1"];
@@ -48,6 +52,22 @@ const ALL_V1: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v1"];
 const ALL_V2: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v2"];
 const ALL_BAD: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "bad"];
 
+/// What is published is replaced behind the proxy; what is not, is taken over as it runs.
+const COMPOSE_FILE: &str = r#"
+name: pPORT
+services:
+  web:
+    image: "app:${VERSION}"
+    command: [/app, --host, 0.0.0.0, --port, "8080"]
+    ports: ["127.0.0.1:PORT:8080"]
+    stop_grace_period: 500ms
+  worker:
+    image: "app:${VERSION}"
+    command: [/app, --host, 0.0.0.0, --port, "8080"]
+    deploy: { replicas: 2 }
+    stop_grace_period: 500ms
+"#;
+
 /// An app whose instances come up at once. Data makes it an app of one instance.
 fn app(on: On, strategy: &str, more: &str) -> String {
     let has_data = strategy == "recreate";
@@ -57,7 +77,7 @@ fn app(on: On, strategy: &str, more: &str) -> String {
             let data = if has_data { ", --data, \"{{ data }}\"" } else { "" };
             format!("    artifact: dist/{{{{ version }}}}\n    command: [APP, --port, \"{{{{ port }}}}\"{data}]\n")
         }
-        On::Docker => {
+        On::Docker | On::Compose => {
             let data = if has_data { ", --data, /data" } else { "" };
             let volume = if has_data { "data:/data" } else { "HERE:/here" };
             format!(
@@ -99,13 +119,15 @@ fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
         ALL_BAD => (before, to) = (vec![ALL_V1], Some("bad")),
         _ => {}
     }
-    Flow { name: name.into(), spec, before, act, from, to, ends, apps: &["api"], migration: None, bad: "exit" }
+    let (migration, compose_file, is_adopted) = (None, None, false);
+    let (name, apps, bad) = (name.into(), &["api"][..], "exit");
+    Flow { name, spec, before, act, from, to, ends, apps, migration, bad, compose_file, is_adopted }
 }
 
 fn migration(on: On, repeatable: bool) -> String {
     let job = |what: &str| match on {
         On::Processes => format!("[/bin/sh, -c, \"echo {what} $DEPLOYCTL_VERSION >> HERE/jobs\"]"),
-        On::Docker => format!("[/app, note, /here/jobs, {what}]"),
+        On::Docker | On::Compose => format!("[/app, note, /here/jobs, {what}]"),
     };
     let (run, undo) = (job("run"), job("undo"));
     format!("    route: {{}}\n    migrate: {{ run: {run}, undo: {undo}, repeatable: {repeatable} }}\n")
@@ -145,5 +167,25 @@ pub(crate) fn all(on: On) -> Vec<Flow> {
     for (what, act) in [("deploy", ALL_V2), ("bad", ALL_BAD)] {
         flows.push(Flow { apps: &["db", "api"], bad: "sick", ..flow(&format!("two-apps/{what}"), two.clone(), act) });
     }
+    if on == On::Docker {
+        flows.extend(composed());
+    }
     flows
+}
+
+/// The services of a Compose file: what Compose runs is taken over, replaced, turned back, and given back.
+fn composed() -> Vec<Flow> {
+    let settings = "health: { http: /healthz, within: 3s, interval: 100ms }, deadline: 40s";
+    let spec = format!(
+        "project: pPORT\nenvironments: {{ dev: {{}} }}\napps:\n  api:\n    target: compose\n    services:\n      \
+         web: {{ {settings} }}\n      worker: {{ port: {PORT}, {settings} }}\n"
+    );
+    [("adopt", V1), ("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK), ("down", DOWN)]
+        .map(|(what, act)| Flow {
+            apps: &["api.web", "api.worker"],
+            compose_file: Some(COMPOSE_FILE),
+            is_adopted: what == "adopt",
+            ..flow(&format!("compose/{what}"), spec.clone(), act)
+        })
+        .into()
 }

@@ -6,7 +6,7 @@ use super::oracle::Outcome;
 use super::table::{Cell, Table};
 use super::world::Binaries;
 use super::{Random, inject, moments, upgrade, work};
-use crate::On;
+use crate::{On, dockerd};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,6 +107,11 @@ pub fn run(options: &Options) -> Result<Report, String> {
     std::fs::create_dir_all(&options.scratch).map_err(|e| format!("{}: {e}", options.scratch.display()))?;
     let binaries = Binaries::prepare(&options.scratch, &options.deployctl, &options.app, options.on)?;
     let mut flows = flow::all(options.on);
+    let mut lacking = Vec::new();
+    if dockerd::compose().is_none() && flows.iter().any(|flow| flow.compose_file.is_some()) {
+        flows.retain(|flow| flow.compose_file.is_none());
+        lacking.push("no Compose file is deployed: `cargo xtask compose` builds Docker Compose".into());
+    }
     flows.retain(|flow| options.flows.as_ref().is_none_or(|part| flow.name.contains(part.as_str())));
     if let Some(sample) = options.sample {
         // Every flow is recorded first, so a small sample has few of them.
@@ -121,7 +126,6 @@ pub fn run(options: &Options) -> Result<Report, String> {
         Ok(Recorded { flow: flow.clone(), points, took })
     });
     let recorded: Vec<Recorded> = recorded.into_iter().collect::<Result<_, String>>()?;
-    let mut lacking = Vec::new();
     let mut cases = cases(options, &recorded, &mut lacking);
     if let Some(sample) = options.sample {
         cases = draw(cases, sample, options.seed);
@@ -224,10 +228,18 @@ fn head(on: On) -> String {
             "the containers are exactly the instances of status, with their\npids, and no job's; one engine, one proxy",
         ),
         ("the data folder is whole", "the volume is whole"),
+        (
+            "`two-apps` are deployed together by `--all`, one depending on the other.\n",
+            "`two-apps` are deployed together by `--all`, one depending on the other.\n\
+             `compose` is a Compose file of two services, one with a published port: `adopt` takes over what `docker compose up`\n\
+             started, and after `down` Compose runs it again. Nothing that Compose started runs beside what is current.\n",
+        ),
     ];
     match on {
         On::Processes => HEAD.to_owned(),
-        On::Docker => otherwise.into_iter().fold(HEAD.to_owned(), |text, (from, to)| text.replace(from, to)),
+        On::Docker | On::Compose => {
+            otherwise.into_iter().fold(HEAD.to_owned(), |text, (from, to)| text.replace(from, to))
+        }
     }
 }
 

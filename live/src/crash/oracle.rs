@@ -85,6 +85,11 @@ fn look(world: &World) -> Result<Seen, String> {
         serves(app, version, instances)?;
     }
     let has_shims = world.binaries.docker.is_none();
+    for service in world.run_by_compose()? {
+        if status.iter().any(|app| text(app, "app") == format!("api.{service}") && text(app, "version") != "-") {
+            return Err(format!("what Compose started of {service} runs beside what is current"));
+        }
+    }
     as_wanted(&procs, &world.containers()?, &wanted, has_shims)?;
     nothing_left(&world.state(), &wanted)?;
     Ok(Seen { status, history })
@@ -291,6 +296,9 @@ pub(crate) fn mark_data(world: &World, flow: &Flow) -> Result<(), String> {
 pub(crate) fn goes_on(world: &World, flow: &Flow, seen: &Seen) -> Result<(), String> {
     let app = flow.apps[flow.apps.len() - 1];
     let current = seen.status.iter().find(|one| text(one, "app") == app).map_or("-", |one| text(one, "version"));
+    if flow.compose_file.is_some() && flow.ends == Ends::Down && current == "-" {
+        given_back(world)?;
+    }
     world.version("next", None)?;
     world.ok(&["deploy", "--env", "dev", "--app", app, "--version", "next"])?;
     let after = settled(world)?;
@@ -310,4 +318,13 @@ pub(crate) fn goes_on(world: &World, flow: &Flow, seen: &Seen) -> Result<(), Str
         return Err(format!("{} is current after the rollback of the next deployment", version(&back)));
     }
     Ok(())
+}
+
+/// What was taken down is run by Compose again, at its published port; and taken down by it.
+fn given_back(world: &World) -> Result<(), String> {
+    world.compose_up("v1")?;
+    let address = world.published();
+    let is_served = || get(&address, "/version").is_ok_and(|said| said == (200, "v1".into())).then_some(());
+    poll(SETTLE, is_served).ok_or_else(|| format!("Compose serves nothing at {address}"))?;
+    world.compose(&["down", "--timeout", "1"], "v1")
 }

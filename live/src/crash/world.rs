@@ -2,7 +2,7 @@
 
 use super::{containers, procs};
 use crate::On;
-use crate::dockerd::Dockerd;
+use crate::dockerd::{self, Dockerd};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ impl Binaries {
         let template = scratch.join("template");
         let docker = match on {
             On::Processes => None,
-            On::Docker => Some(Arc::new(containers::engine(app, scratch)?)),
+            On::Docker | On::Compose => Some(Arc::new(containers::engine(app, scratch)?)),
         };
         let copies = Self { deployctl: scratch.join("deployctl"), app: scratch.join("app"), template, docker };
         let copy = |from: &Path, to: &Path| {
@@ -190,6 +190,7 @@ impl World {
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &self.folder);
         command.env("DEPLOYCTL_STATE", self.state()).env("DEPLOYCTL_ACTOR", "tester");
         command.envs(self.binaries.docker.iter().map(|docker| ("DOCKER_HOST", docker.host())));
+        command.envs(dockerd::compose().map(|folder| ("DOCKER_CONFIG", folder)));
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -232,9 +233,52 @@ impl World {
     fn clear(&self) -> Result<(), String> {
         procs::kill_all(&self.state())?;
         match &self.binaries.docker {
-            Some(docker) => containers::remove(docker, &self.state(), &format!("p{}", self.port)),
+            Some(docker) => containers::remove(docker, &self.state(), &self.project()),
             None => Ok(()),
         }
+    }
+
+    fn project(&self) -> String {
+        format!("p{}", self.port)
+    }
+
+    /// Writes the project's Compose file.
+    pub(crate) fn compose_file(&self, text: &str) -> Result<(), String> {
+        let path = self.folder.join("p/compose.yaml");
+        std::fs::write(&path, text.replace("PORT", &self.port.to_string()))
+            .map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Where its Compose file publishes.
+    pub(crate) fn published(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Has Compose itself run the project in this version.
+    pub(crate) fn compose_up(&self, version: &str) -> Result<(), String> {
+        self.compose(&["up", "-d", "--quiet-pull"], version)
+    }
+
+    /// A command of Compose itself.
+    pub(crate) fn compose(&self, args: &[&str], version: &str) -> Result<(), String> {
+        let docker = self.binaries.docker.as_ref().ok_or("no Docker Engine")?;
+        let mut command = Command::new("docker");
+        command.arg("compose").args(args).current_dir(self.folder.join("p")).stdin(Stdio::null());
+        command.env("DOCKER_HOST", docker.host()).env("VERSION", version);
+        command.envs(dockerd::compose().map(|folder| ("DOCKER_CONFIG", folder)));
+        let done = command.output().map_err(|e| format!("docker compose: {e}"))?;
+        match done.status.success() {
+            true => Ok(()),
+            false => {
+                Err(format!("docker compose {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim()))
+            }
+        }
+    }
+
+    /// The services of which something runs that Compose started and nobody took over.
+    pub(crate) fn run_by_compose(&self) -> Result<Vec<String>, String> {
+        let docker = self.binaries.docker.as_ref();
+        docker.map_or(Ok(Vec::new()), |docker| containers::of_compose(docker, &self.state(), &self.project()))
     }
 
     /// The containers that it has.

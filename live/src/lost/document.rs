@@ -1,6 +1,6 @@
 //! What the proof found, as a table and as a page.
 
-use super::{Action, Findings, Options, Overhead, Rival};
+use super::{Action, Findings, Options, Rival};
 use crate::{Kind, KindReport, Loss, On, Report, machine};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -22,10 +22,6 @@ pub fn summary(findings: &Findings) -> String {
     );
     requests(&mut text, findings);
     deployments(&mut text, findings);
-    beside(&mut text, &findings.rivals);
-    if let Some(overhead) = &findings.overhead {
-        own_time(&mut text, overhead);
-    }
     for (name, report) in &findings.reports {
         for loss in report.losses.iter().take(20) {
             let _ = writeln!(text, "- lost ({name}): {:?} {:?}: {}", loss.kind, loss.loss, loss.detail);
@@ -108,11 +104,9 @@ fn deployments(text: &mut String, findings: &Findings) {
     );
 }
 
-/// What others lose.
-fn beside(text: &mut String, rivals: &[Rival]) {
-    if rivals.is_empty() {
-        return;
-    }
+/// What others lose, as a table in Markdown.
+pub fn beside(rivals: &[Rival]) -> String {
+    let mut text = String::new();
     text.push_str(
         "The same containers deployed otherwise, to and fro between the two good versions, each for itself and with a load\n\
          of its own (243 requests a second by HTTP/1.1, slow answers and streams in flight):\n\n\
@@ -130,7 +124,7 @@ fn beside(text: &mut String, rivals: &[Rival]) {
             ways(report)
         );
     }
-    text.push('\n');
+    text
 }
 
 /// How requests were lost, the most frequent way first.
@@ -157,19 +151,6 @@ fn ways(report: &Report) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-fn own_time(text: &mut String, overhead: &Overhead) {
-    let (ours, calls) = (median(&overhead.ours), median(&overhead.calls));
-    let _ = writeln!(
-        text,
-        "A deployment of one container with nothing else going on, {} times in turn: {:.0} ms by `deployctl deploy`, {:.0} ms by\n\
-         the engine's own calls for the same work (create, start, inspect, ask until healthy, stop, remove): {:.0} ms of its own.\n",
-        overhead.ours.len(),
-        ours * 1e3,
-        calls * 1e3,
-        (ours - calls) * 1e3
-    );
-}
-
 /// In seconds.
 fn median(took: &[Duration]) -> f64 {
     let mut took = took.to_vec();
@@ -177,13 +158,13 @@ fn median(took: &[Duration]) -> f64 {
     took.get(took.len() / 2).map_or(0.0, Duration::as_secs_f64)
 }
 
-/// Writes the page.
-pub fn write(path: &Path, options: &Options, findings: &Findings) -> std::io::Result<()> {
+/// Writes the page: what was found with processes, or with containers in each way, and what others lost beside.
+pub fn write(path: &Path, options: &Options, all: &[Findings], rivals: &[Rival]) -> std::io::Result<()> {
     let (title, command, how) = match options.on {
         On::Processes => ("", "lost", ""),
-        On::Docker => (": containers", "lost-docker", " containers in"),
+        On::Docker | On::Compose => (": containers", "lost-docker", " containers in"),
     };
-    let text = format!(
+    let mut text = format!(
         "# No lost request{}\n\n\
          Written by `cargo xtask {} --deployments {} --seed {}`, on {}.\n\n\
          The example's API runs in{} four environments under one engine and one proxy, each with an open-loop load of its\n\
@@ -192,7 +173,7 @@ pub fn write(path: &Path, options: &Options, findings: &Findings) -> std::io::Re
          one deployment follows another: rolling, blue-green and canary chosen by the seed, to the newer and the older\n\
          version, by `rollback`, and to a version that never becomes healthy; in the last one `recreate`, whose requests\n\
          wait in the queue, half a second after one another. Meanwhile the engine is killed with SIGKILL, and builds of other bytes take over, which\n\
-         replace the proxy by handing its listening sockets on. *Lost* is what `live/src/outcome.rs` says.\n\n{}",
+         replace the proxy by handing its listening sockets on. *Lost* is what `live/src/outcome.rs` says.\n\n",
         title,
         command,
         options.deployments,
@@ -201,7 +182,26 @@ pub fn write(path: &Path, options: &Options, findings: &Findings) -> std::io::Re
         how,
         options.rate,
         options.slow.as_millis(),
-        summary(findings)
     );
+    for findings in all {
+        text.push_str(heading(findings.on));
+        text.push_str(&summary(findings));
+        text.push('\n');
+    }
+    if !rivals.is_empty() {
+        let _ = write!(text, "## Others\n\n{}", beside(rivals));
+    }
     std::fs::write(path, text.trim_end().to_owned() + "\n")
+}
+
+fn heading(on: On) -> &'static str {
+    match on {
+        On::Processes => "",
+        On::Docker => "## Docker: containers of an image\n\n",
+        On::Compose => {
+            "## Compose: a service of a Compose file\n\n\
+             Each environment is a Compose project of its own, with a published port of its own, at which all of its requests\n\
+             arrive: the proxy listens there.\n\n"
+        }
+    }
 }

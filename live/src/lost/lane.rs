@@ -2,8 +2,9 @@
 
 use super::Proof;
 use crate::On;
+use crate::containers::GOOD;
 use crate::machine::Random;
-use crate::stage::{Done, Stage, get};
+use crate::stage::{Done, Stage, free_port, get};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,6 @@ const STRATEGIES: [(&str, &str); 5] = [
     ("canary", "{ canary: { steps: [20%, 60%], hold: 200ms, analysis: { requests_min: 20 } } }"),
     ("recreate", "recreate"),
 ];
-const GOOD: [&str; 2] = ["v1.0.0", "v1.1.0"];
 const BAD: &str = "v1.2.0";
 /// Between two deployments by `recreate`.
 const BREATH: Duration = Duration::from_millis(500);
@@ -85,25 +85,72 @@ pub(super) fn describe(number: u32) -> String {
     }
 }
 
-/// Writes the files that are laid over the example's specification: the lanes, and a strategy each.
-pub(super) fn write_overlays(stage: &Stage, tls: u16, on: On) -> Result<(), String> {
-    let mut lanes = format!("environments:\n  lane-1:\n    listen: [\"https://127.0.0.1:{tls}\"]\n");
-    (2..=LANES).for_each(|number| lanes.push_str(&format!("  {}: {{}}\n", name(number))));
-    let within = match on {
+/// How long an instance of a good version may take to become healthy: a machine that is busy otherwise turns nothing back.
+const PATIENT: &str = "20s";
+
+/// How long one of the bad version may take: it never does.
+fn hasty(on: On) -> &'static str {
+    match on {
         On::Processes => "700ms",
-        On::Docker => "4s",
-    };
-    lanes.push_str(&format!(
-        "  alone: {{}}\napps:\n  api:\n    health:\n      within: {within}\n    in:\n      alone:\n        instances: 1\n      \
-         lane-1:\n        route:\n          tls: {{ certificate: tls/shop.crt, key: tls/shop.key }}\n",
-    ));
-    stage.write("lanes.yaml", &lanes)?;
+        On::Docker | On::Compose => "4s",
+    }
+}
+
+/// Where clients find the lanes, beside the addresses that deployctl chooses itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    /// The first lane by TLS.
+    pub(super) tls: u16,
+    /// What the Compose file publishes, by lane.
+    pub(super) published: [u16; LANES as usize],
+}
+
+impl Ports {
+    pub(super) fn find() -> Result<Self, String> {
+        let mut published = [0; LANES as usize];
+        for port in &mut published {
+            *port = free_port()?;
+        }
+        Ok(Self { tls: free_port()?, published })
+    }
+}
+
+/// Writes the files that are laid over the example's specification: the lanes, a strategy each, and how patient one is.
+pub(super) fn write_overlays(stage: &Stage, ports: Ports, on: On) -> Result<(), String> {
     stage.write("tls/shop.crt", crate::stage::CERTIFICATE)?;
     stage.write("tls/shop.key", crate::stage::CERTIFICATE_KEY)?;
-    for (name, strategy) in STRATEGIES {
-        stage.write(&format!("{name}.yaml"), &format!("apps:\n  api:\n    strategy: {strategy}\n"))?;
+    // What is said of the app; of a Compose file's, of its service.
+    let app = |said: &str| match on {
+        On::Compose => format!("services: {{ web: {{ {said} }} }}"),
+        On::Processes | On::Docker => said.to_owned(),
+    };
+    let mut lanes = format!("environments:\n  lane-1: {{ listen: [\"https://127.0.0.1:{}\"] }}\n", ports.tls);
+    (2..=LANES).for_each(|number| lanes.push_str(&format!("  {}: {{}}\n", name(number))));
+    lanes.push_str("apps:\n  api:\n    in:\n");
+    for (number, port) in (1..=LANES).zip(ports.published) {
+        let mut said = match number {
+            1 => app("route: { host: shop.localhost, tls: { certificate: tls/shop.crt, key: tls/shop.key } }"),
+            // Where all requests wait, they come by a route.
+            LANES => app("route: { host: shop.localhost }"),
+            _ => String::new(),
+        };
+        if on == On::Compose {
+            said = format!("env: {{ PORT: \"{port}\" }}, {said}");
+        }
+        lanes.push_str(&format!("      {}: {{ {said} }}\n", name(number)));
     }
-    Ok(())
+    stage.write("lanes.yaml", &lanes)?;
+    let write = |overlay: &str, said: &str| {
+        let said = match overlay {
+            // The other lanes have no queue.
+            "recreate" => format!("in: {{ {}: {{ {} }} }}", name(LANES), app(said)),
+            _ => app(said),
+        };
+        stage.write(&format!("{overlay}.yaml"), &format!("apps: {{ api: {{ {said} }} }}\n"))
+    };
+    write("good", &format!("health: {{ within: {PATIENT} }}"))?;
+    write("bad", &format!("health: {{ within: {} }}", hasty(on)))?;
+    STRATEGIES.iter().try_for_each(|(name, strategy)| write(name, &format!("strategy: {strategy}")))
 }
 
 /// A lane and where it stands.
@@ -135,14 +182,23 @@ impl Lane {
         let apps: &[&str] = match on {
             On::Processes => &["db", "api"],
             // The store is one for all.
-            On::Docker => &["api"],
+            On::Docker | On::Compose => &["api"],
         };
         for app in apps {
-            let overlay = format!("{}.yaml", self.current.strategy);
-            let place = ["--env", &self.env, "--app", app, "--config", "lanes.yaml", "--config", &overlay];
-            stage.must(&[&["deploy", "--version", self.current.version][..], &place].concat())?;
+            let done = self.deploy(stage, app, self.current)?;
+            if done.code != 0 {
+                return Err(format!("{} cannot be deployed in {}: {}", app, self.env, done.err));
+            }
         }
         Ok(())
+    }
+
+    fn deploy(&self, stage: &Stage, app: &str, to: Current) -> Result<Done, String> {
+        let strategy = format!("{}.yaml", to.strategy);
+        let patience = if to.version == BAD { "bad.yaml" } else { "good.yaml" };
+        let place = ["--env", &self.env, "--app", app, "--wait", "2m"];
+        let laid_over = ["--config", "lanes.yaml", "--config", &strategy, "--config", patience];
+        stage.run(&[&["deploy", "--version", to.version][..], &place, &laid_over].concat())
     }
 
     /// One deployment after another, for as long as there are any to do.
@@ -183,13 +239,10 @@ impl Lane {
     }
 
     fn ask(&self, stage: &Stage, action: Action, to: Current) -> Result<Done, String> {
-        let place = ["--env", &self.env, "--app", "api", "--wait", "2m"];
-        if action == Action::Rollback {
-            return stage.run(&[&["rollback"][..], &place].concat());
+        match action {
+            Action::Rollback => stage.run(&["rollback", "--env", &self.env, "--app", "api", "--wait", "2m"]),
+            _ => self.deploy(stage, "api", to),
         }
-        let overlay = format!("{}.yaml", to.strategy);
-        let what = ["deploy", "--version", to.version, "--config", "lanes.yaml", "--config", &overlay];
-        stage.run(&[&what[..], &place].concat())
     }
 
     /// Whether it ended as it should, and where the lane stands now.

@@ -1,20 +1,19 @@
 //! The proof that no request is lost: deployments in a row, of every strategy, in both directions, good and bad ones,
 //! under load, while the engine is killed and the proxy is upgraded.
 
-mod containers;
 mod document;
 mod lane;
 mod rivals;
 mod trouble;
 
-pub use document::{summary, write};
+pub use document::{beside, summary, write};
 pub use lane::{Action, Step};
-pub use rivals::{Overhead, Rival};
+pub use rivals::{Rival, rivals};
 
-use crate::stage::{Stage, free_port};
+use crate::containers::Containers;
+use crate::stage::Stage;
 use crate::{Held, Load, On, Rates, Report, Running, Target};
-use containers::Containers;
-use lane::Lane;
+use lane::{Lane, Ports};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -33,8 +32,6 @@ pub struct Options {
     pub deployments: u32,
     /// What the choice of deployments depends on.
     pub seed: u64,
-    /// With containers: how many deployments others do beside it; 0 for none, and no comparison of times.
-    pub beside: u32,
     /// Requests a second, in all.
     pub rate: u32,
     /// How often the engine is killed meanwhile.
@@ -52,6 +49,8 @@ pub struct Options {
 /// What came of it.
 #[derive(Debug)]
 pub struct Findings {
+    /// What ran the instances.
+    pub on: On,
     /// The deployments, in the order of their ends.
     pub steps: Vec<Step>,
     /// What clients saw, by load.
@@ -62,10 +61,6 @@ pub struct Findings {
     pub upgrades: u32,
     /// How long all took.
     pub took: Duration,
-    /// What is lost where others deploy the same, each for itself after that.
-    pub rivals: Vec<Rival>,
-    /// What a deployment takes beside the engine's own calls.
-    pub overhead: Option<Overhead>,
 }
 
 impl Findings {
@@ -131,11 +126,14 @@ pub fn run(options: &Options) -> Result<Findings, String> {
     let mut stage = Stage::set(&options.binary, &options.example)?;
     // Dropped after the stage: whatever deploys ends before what it deploys to.
     let containers = match options.on {
-        On::Docker => Some(Containers::prepare(&mut stage)?),
         On::Processes => None,
+        On::Docker | On::Compose => Some(Containers::start(&options.example)?),
     };
-    let tls = free_port()?;
-    lane::write_overlays(&stage, tls, options.on)?;
+    if let Some(containers) = &containers {
+        containers.host(&mut stage, options.on)?;
+    }
+    let ports = Ports::find()?;
+    lane::write_overlays(&stage, ports, options.on)?;
     let mut lanes: Vec<Lane> = (1..=lane::LANES).map(|number| Lane::new(number, options.seed)).collect();
     for lane in &mut lanes {
         lane.begin(&stage, options.on)?;
@@ -143,7 +141,7 @@ pub fn run(options: &Options) -> Result<Findings, String> {
     let begun = Instant::now();
     let left = AtomicU32::new(options.deployments);
     let proof = Proof { stage, options, begun, left, steps: Mutex::default(), over: AtomicBool::new(false) };
-    let loads = loads(&proof, tls)?;
+    let loads = loads(&proof, ports)?;
     let troubled = std::thread::scope(|scope| {
         let trouble = scope.spawn(|| trouble::make(&proof));
         let driving: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(|| lane.drive(&proof))).collect();
@@ -155,13 +153,8 @@ pub fn run(options: &Options) -> Result<Findings, String> {
     let took = begun.elapsed();
     let reports: Vec<(String, Report)> = loads.into_iter().map(|(name, load)| (name, load.finish())).collect();
     let (kills, upgrades) = troubled?;
-    let (mut rivals, mut overhead) = (Vec::new(), None);
-    if let Some(containers) = containers.as_ref().filter(|_| options.beside > 0) {
-        overhead = Some(rivals::overhead(containers, &proof.stage, options.beside.div_ceil(20))?);
-        rivals = rivals::run(containers, &proof.stage, options.beside)?;
-    }
     let steps = proof.steps.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(Findings { steps, reports, kills, upgrades, took, rivals, overhead })
+    Ok(Findings { on: options.on, steps, reports, kills, upgrades, took })
 }
 
 fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
@@ -170,20 +163,23 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
 
 /// One load for each lane, and one by TLS. The lane with recreate has a rate at which all that come in while nothing
 /// runs find a place in the queue.
-fn loads(proof: &Proof<'_>, tls: u16) -> Result<Vec<(String, Running)>, String> {
+fn loads(proof: &Proof<'_>, ports: Ports) -> Result<Vec<(String, Running)>, String> {
     let options = proof.options;
     let queue = (options.rate / 20).clamp(20, 100);
     let by_tls = options.rate / 10;
     let share = (options.rate - queue - by_tls) / (lane::LANES - 1);
     let mut loads = Vec::new();
-    for number in 1..=lane::LANES {
-        let url = proof.stage.url(&lane::name(number), "api")?;
+    for (number, port) in (1..=lane::LANES).zip(ports.published) {
+        let url = match options.on {
+            On::Compose => format!("http://127.0.0.1:{port}"),
+            On::Processes | On::Docker => proof.stage.url(&lane::name(number), "api")?,
+        };
         let rate = if number == lane::LANES { queue } else { share };
         let load = with_paths(Load::mixed(Target::parse(&url)?, rate), options.slow);
         let held = Held { slow: 6, streams: 3, websockets: 5, ..load.held };
         loads.push((lane::describe(number), Load { held, ..load }.start()));
     }
-    let target = Target::parse(&format!("https://127.0.0.1:{tls}"))?.for_host("shop.localhost");
+    let target = Target::parse(&format!("https://127.0.0.1:{}", ports.tls))?.for_host("shop.localhost");
     let load = with_paths(Load::mixed(target, by_tls), options.slow);
     let rates = Rates { fresh: by_tls / 20, h2: by_tls / 2, ..load.rates };
     let rates = Rates { kept: by_tls - rates.fresh - rates.h2 - rates.upload, ..rates };

@@ -1,16 +1,12 @@
-//! What is lost where others deploy the same containers, and how long the engine's own calls for a deployment take.
+//! What is lost where others deploy the same containers.
 
-use super::containers::{Containers, PORT};
+use super::Options;
+use crate::containers::{Containers, GOOD, PATIENCE, PORT, answers, plugin};
 use crate::stage::{Stage, free_port, get};
 use crate::{Load, Rates, Report, Target};
-use serde_json::json;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-const GOOD: [&str; 2] = ["v1.0.0", "v1.1.0"];
-/// A container is healthy by then.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is in flight has so long to be answered.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -26,24 +22,15 @@ pub struct Rival {
     pub report: Report,
 }
 
-/// How long a deployment of one container takes beside the engine's own calls for the same work.
-#[derive(Debug)]
-pub struct Overhead {
-    /// The command of deployctl.
-    pub ours: Vec<Duration>,
-    /// Create, start, ask until healthy, stop, remove.
-    pub calls: Vec<Duration>,
-}
-
-/// Deploys `count` times by each of the others, under load.
-pub(super) fn run(containers: &Containers, stage: &Stage, count: u32) -> Result<Vec<Rival>, String> {
-    let mut all =
-        vec![one_after_another(containers, stage, count, false)?, one_after_another(containers, stage, count, true)?];
-    match containers.engine.docker(&["compose", "version"]) {
-        Ok(_) => all.push(compose_up(containers, stage, count)?),
-        Err(why) => eprintln!("`docker compose up -d` is left out: {why}"),
-    }
-    Ok(all)
+/// Deploys `count` times by each of the others, under load, on an engine of their own.
+pub fn rivals(options: &Options, count: u32) -> Result<Vec<Rival>, String> {
+    let containers = Containers::start(&options.example)?;
+    let stage = Stage::set(&options.binary, &options.example)?;
+    Ok(vec![
+        one_after_another(&containers, &stage, count, false)?,
+        one_after_another(&containers, &stage, count, true)?,
+        compose_up(&containers, &stage, count)?,
+    ])
 }
 
 /// What HTTP/1.1 clients do, without what a proxy must be told about.
@@ -65,11 +52,11 @@ fn compose_up(containers: &Containers, stage: &Stage, count: u32) -> Result<Riva
         containers.store
     );
     stage.write("beside/compose.yaml", &file)?;
-    let folder = stage.project().join("beside");
+    let (folder, plugin) = (stage.project().join("beside"), plugin()?);
     let up = |version: &str| {
         let mut command = Command::new("docker");
         command.args(["compose", "up", "-d", "--quiet-pull"]).current_dir(&folder);
-        command.env("DOCKER_HOST", containers.engine.host()).env("VERSION", version);
+        command.env("DOCKER_HOST", containers.engine.host()).env("DOCKER_CONFIG", &plugin).env("VERSION", version);
         must(&mut command, "docker compose up -d")
     };
     up(GOOD[0])?;
@@ -129,17 +116,6 @@ fn children(pid: u32) -> Vec<u32> {
     all.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-fn answers(address: &str) -> Result<(), String> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match get(address, "shop.localhost", "/healthz") {
-            Ok(_) => return Ok(()),
-            Err(why) if Instant::now() > end => return Err(why),
-            Err(_) => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-}
-
 /// A reload is asked for, and done a moment later.
 fn switched(port: u16, version: &str) -> Result<(), String> {
     let end = Instant::now() + PATIENCE;
@@ -185,40 +161,4 @@ fn must(command: &mut Command, what: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{what}: {}", String::from_utf8_lossy(&done.stderr).trim())),
     }
-}
-
-/// Deployments of one container, by deployctl and by the engine's own calls, in turn and with nothing else going on.
-pub(super) fn overhead(containers: &Containers, stage: &Stage, rounds: u32) -> Result<Overhead, String> {
-    let place = ["--env", "alone", "--app", "api", "--config", "lanes.yaml", "--config", "rolling.yaml"];
-    let deploy = |version: &str| stage.must(&[&["deploy", "--version", version][..], &place].concat()).map(drop);
-    deploy(GOOD[0])?;
-    let mut current = create(containers, GOOD[0])?;
-    let (mut ours, mut calls) = (Vec::new(), Vec::new());
-    for number in 0..rounds as usize {
-        let version = GOOD[(number + 1) % 2];
-        let begun = Instant::now();
-        deploy(version)?;
-        ours.push(begun.elapsed());
-        let begun = Instant::now();
-        let next = create(containers, version)?;
-        let gone = |path: &str| format!("/containers/{current}{path}");
-        containers.engine.call("POST", &gone("/stop?t=10"), &json!(null))?;
-        containers.engine.call("DELETE", &gone(""), &json!(null))?;
-        calls.push(begun.elapsed());
-        current = next;
-    }
-    stage.must(&["down", "--env", "alone", "--app", "api"])?;
-    containers.engine.docker(&["rm", "-f", &current])?;
-    Ok(Overhead { ours, calls })
-}
-
-/// A healthy container by the engine's own calls.
-fn create(containers: &Containers, version: &str) -> Result<String, String> {
-    let wanted = json!({ "Image": format!("shop:{version}"), "Env": [format!("DB={}", containers.store)] });
-    let made = containers.engine.call("POST", "/containers/create", &wanted)?;
-    let id = made["Id"].as_str().unwrap_or_default().to_owned();
-    containers.engine.call("POST", &format!("/containers/{id}/start"), &json!(null))?;
-    let seen = containers.engine.call("GET", &format!("/containers/{id}/json"), &json!(null))?;
-    answers(&format!("{}:{PORT}", seen["NetworkSettings"]["IPAddress"].as_str().unwrap_or_default()))?;
-    Ok(id)
 }

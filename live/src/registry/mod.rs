@@ -1,7 +1,9 @@
 //! A real OCI registry (`docker-registry`) on this machine for one test program, and images to put into it.
 
 mod call;
+pub mod faulty;
 mod image;
+mod referring;
 pub mod signer;
 
 pub use image::{Image, digest_of};
@@ -26,7 +28,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub struct Registry {
     address: String,
     login: Option<String>,
-    keeper: Child,
+    has_tls: bool,
+    keeper: Option<Child>,
     folder: tempfile::TempDir,
 }
 
@@ -98,22 +101,41 @@ impl Registry {
         }
         // JSON is YAML.
         std::fs::write(at("config.yml"), config.to_string()).ok()?;
+        let login = (kind == Kind::Closed).then(|| call::basic(USER, PASSWORD));
+        let mut registry = Self { address, login, has_tls: kind == Kind::Tls, keeper: None, folder };
+        registry.serve().then_some(registry)
+    }
+
+    /// Whether it answers in time.
+    fn serve(&mut self) -> bool {
         let script = "docker-registry serve config.yml </dev/null >log 2>&1 & cat >/dev/null; kill -9 $!; wait";
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", script]).current_dir(folder.path());
-        let keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let login = (kind == Kind::Closed).then(|| call::basic(USER, PASSWORD));
-        let registry = Self { address, login, keeper, folder };
+        keeper.args(["-c", script]).current_dir(self.folder.path());
+        self.keeper = keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok();
         let end = Instant::now() + START_MAX;
         while Instant::now() < end {
-            let answers = || registry.call("GET", "/v2/", &[], b"").is_some_and(|answer| answer.status == 200);
-            let listens = || std::net::TcpStream::connect(&registry.address).is_ok();
-            if if kind == Kind::Tls { listens() } else { answers() } {
-                return Some(registry);
+            let answers = || self.call("GET", "/v2/", &[], b"").is_some_and(|answer| answer.status == 200);
+            let listens = || std::net::TcpStream::connect(&self.address).is_ok();
+            if if self.has_tls { listens() } else { answers() } {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        None
+        false
+    }
+
+    /// Ends it, as a crash would.
+    pub fn down(&mut self) {
+        if let Some(mut keeper) = self.keeper.take() {
+            // The keeper ends the registry when its input ends.
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
+        }
+    }
+
+    /// Starts it again after [`Registry::down`], at the same address and with what it had.
+    pub fn up(&mut self) {
+        assert!(self.serve(), "docker-registry does not start again");
     }
 
     /// `HOST:PORT`.
@@ -184,8 +206,6 @@ fn certify(folder: &Path) {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // The keeper ends the registry when its input ends.
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        self.down();
     }
 }

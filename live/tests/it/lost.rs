@@ -34,6 +34,14 @@ fn nothing_is_lost_in_containers() {
     }
 }
 
+#[test]
+fn nothing_is_lost_at_the_published_port_of_a_compose_file() {
+    match crate::lacking_for_compose() {
+        None => drop(sample(On::Compose)),
+        Some(what) => eprintln!("skipped: it needs {what}"),
+    }
+}
+
 /// A sample of the proof; none where deployctl is not built.
 fn sample(on: On) -> Option<Findings> {
     let _turn = crate::alone();
@@ -43,7 +51,6 @@ fn sample(on: On) -> Option<Findings> {
     assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
     let options = Options {
         on,
-        beside: 0,
         binary,
         example,
         deployments: 12,

@@ -10,6 +10,7 @@ mod rate;
 mod sessions;
 mod shop;
 
+use deployctl_live::dockerd;
 use deployctl_live::{Kind, Load, Loss, Report, Target};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -40,18 +41,15 @@ fn losses(report: &Report, kind: Kind) -> BTreeMap<Loss, u64> {
 
 /// What a Docker Engine of its own needs and is not there; with `DEPLOYCTL_LIVE=all` all of it must be.
 fn lacking_for_docker() -> Option<&'static str> {
-    let has = |name: &str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"]
-            .iter()
-            .any(|at| std::path::Path::new(at).join(name).is_file())
-    };
-    let lacking = match () {
-        () if !rustix::process::geteuid().is_root() => Some("root"),
-        () if !has("dockerd") => Some("dockerd"),
-        () if !has("docker") => Some("docker"),
-        () if !has("ip") => Some("ip"),
-        () => None,
-    };
+    must_be_there(dockerd::lacking())
+}
+
+/// What a Compose project on such an engine needs and is not there, likewise.
+fn lacking_for_compose() -> Option<&'static str> {
+    must_be_there(dockerd::lacking_for_compose())
+}
+
+fn must_be_there(lacking: Option<&'static str>) -> Option<&'static str> {
     assert!(lacking.is_none() || std::env::var("DEPLOYCTL_LIVE").as_deref() != Ok("all"), "this needs {lacking:?}");
     lacking
 }

@@ -44,7 +44,7 @@ const PARENTS: &[(&str, &[&str])] = &[
     ("indicatif", &["deployctl"]),
     ("minijinja", &["deployctl-spec"]),
     ("rusqlite", &["deployctl-store"]),
-    ("rustls", &["deployctl-proxy", "deployctl-live"]),
+    ("rustls", &["deployctl-driver-docker", "deployctl-proxy", "deployctl-live"]),
     ("schemars", &["deployctl-spec"]),
     ("serde-saphyr", &["deployctl-spec"]),
     ("tar", &["deployctl-node", "deployctl-readiness"]),

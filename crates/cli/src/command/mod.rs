@@ -5,6 +5,7 @@ mod audit;
 mod change;
 mod deploy;
 mod diff;
+mod disk;
 mod kubernetes;
 mod look;
 mod plan;
@@ -184,6 +185,7 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
         Some(Command::Restart(args)) => change::restart(context, &args).await,
         Some(Command::Down(args)) => change::down(context, &args).await,
         Some(Command::Maintenance(args)) => change::maintenance(context, &args).await,
+        Some(Command::Disk) => disk::disk(context).await,
         Some(Command::Logs(args)) => look::logs(context, &args).await,
         Some(Command::Audit(args)) => audit::audit(context, &args).await,
         Some(Command::Artifact { what }) => artifact::artifact(context, what).await,

@@ -136,7 +136,7 @@ fn ingest(error: IngestError) -> NotTaken {
         }
         _ => Fault::platform(error.message),
     };
-    NotTaken { fault: Fault { hint: error.hint, ..fault }, is_wrong }
+    NotTaken { is_wrong, ..Fault { hint: error.hint, ..fault }.into() }
 }
 
 /// The node's artifact store, off the engine's thread.
@@ -158,7 +158,7 @@ impl Artifacts for NodeArtifacts {
     async fn ingest(&self, source: &ArtifactSource, expected: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
         let (source, expected) = (source.clone(), expected.cloned());
         let taken = self.blocking(move |node| Ok(node.artifacts().ingest(&source, expected.as_ref()).map_err(ingest)));
-        taken.await.unwrap_or_else(|fault| Err(NotTaken { fault, is_wrong: false }))
+        taken.await.unwrap_or_else(|fault| Err(fault.into()))
     }
 
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {

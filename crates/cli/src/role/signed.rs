@@ -12,11 +12,15 @@ pub(super) async fn checked(source: &ArtifactSource) -> Result<Cow<'_, ArtifactS
     let ArtifactSource::SignedImage { image, key } = source else { return Ok(Cow::Borrowed(source)) };
     let (image, key) = (image.clone(), key.clone());
     let verified = match tokio::task::spawn_blocking(move || verified(&image, &key)).await {
-        Ok(verified) => verified.map_err(Fault::from),
-        Err(error) => Err(Fault::refused(FaultKind::Bug, format!("the check of a signature died: {error}"))),
+        Ok(verified) => verified.map_err(|trouble| (registry::code(trouble.kind), Fault::from(trouble))),
+        Err(error) => {
+            let message = format!("the check of a signature died: {error}");
+            Err(("internal", Fault::refused(FaultKind::Bug, message)))
+        }
     };
     // Whatever the trouble: an image that was kept from before is no way around the check.
-    verified.map(|image| Cow::Owned(ArtifactSource::Image(image))).map_err(|fault| NotTaken { fault, is_wrong: true })
+    let verified = verified.map(|image| Cow::Owned(ArtifactSource::Image(image)));
+    verified.map_err(|(code, fault)| NotTaken { fault, is_wrong: true, code })
 }
 
 fn verified(image: &str, key: &str) -> Result<String, Trouble> {

@@ -95,6 +95,13 @@ impl Instances for Targets {
         }
     }
 
+    async fn can_run(&self, config: &AppConfig) -> Result<(), Fault> {
+        match &config.target {
+            TargetConfig::Process(_) => Ok(()),
+            TargetConfig::Docker(_) => self.docker.can_run(config).await,
+        }
+    }
+
     async fn in_the_way(&self, config: &AppConfig, address: &str) -> Result<Option<String>, Fault> {
         match &config.target {
             TargetConfig::Process(_) => Ok(None),

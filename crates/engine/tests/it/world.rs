@@ -47,7 +47,8 @@ impl Artifacts for Paths {
     async fn ingest(&self, source: &ArtifactSource, _: Option<&Sha256Hex>) -> Result<Artifact, NotTaken> {
         // Others get a turn meanwhile, as they do while a real one is read.
         tokio::task::yield_now().await;
-        let not = |message: &str, is_wrong| Err(NotTaken { fault: Fault::refused(FaultKind::Spec, message), is_wrong });
+        let not =
+            |message: &str, is_wrong| Err(NotTaken { is_wrong, ..Fault::refused(FaultKind::Spec, message).into() });
         let path = match source {
             ArtifactSource::Path(path) if path.starts_with("gone/") => return not("there is no such file", false),
             ArtifactSource::Path(path) if path.starts_with("wrong/") => return not("it has another sha256", true),

@@ -2,6 +2,7 @@
 
 mod copying;
 mod faults;
+mod referring;
 mod resolving;
 mod server;
 mod signatures;

@@ -6,7 +6,7 @@ use super::*;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// What runs it: `process`, a process on this machine; `docker`, a container of this machine's Docker Engine; or
+    /// What runs it: `process`, a process on this machine; `docker`, a container of a Docker Engine; or
     /// `compose`, the services of a Compose file there.
     #[schemars(extend("default" = "process", "examples" = ["docker"]))]
     pub(crate) target: Option<At<TargetName>>,
@@ -177,6 +177,10 @@ pub(crate) struct ImageBuild {
     /// Arguments of the build; whoever has the image can read them.
     #[schemars(extend("examples" = [{"PROFILE": "release"}]))]
     pub(crate) args: Option<Entries<At<Text>>>,
+    /// Secrets that a step may read, with `RUN --mount=type=secret,id=NAME` as `/run/secrets/NAME`: `env:NAME`, `file:PATH` or
+    /// `stdin:` for each. They are in no layer. Needs BuildKit.
+    #[schemars(extend("examples" = [{"npm": "env:NPM_TOKEN"}]))]
+    pub(crate) secrets: Option<Entries<At<Text>>>,
 }
 
 /// A secret, by reference.

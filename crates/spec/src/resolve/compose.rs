@@ -314,6 +314,7 @@ fn image_build(build: &deployctl_compose::Build, tag: &str, dir: &Path) -> Build
         dockerfile,
         stage: build.target.clone(),
         args: build.args.clone(),
+        secrets: BTreeMap::new(),
         labels: build.labels.clone(),
     })
 }

@@ -69,10 +69,16 @@ pub(super) fn build(settings: &Settings, image: &ArtifactSource, cx: &mut Contex
     for (key, text) in full.args.iter().flat_map(|entries| &entries.0) {
         process::variable(key, cx);
         let value = cx.plain(text);
-        process::warn_of_literal(key, &LateText::plain(&value), false, cx);
+        process::warn_of_literal(key, &LateText::plain(&value), process::Stands::Build, cx);
         args.insert(key.value.0.clone(), value);
     }
-    Some(Build::Image(ImageBuild { tag: tag.clone(), context, dockerfile, stage, args, labels: BTreeMap::new() }))
+    let mut secrets = BTreeMap::new();
+    for (key, text) in full.secrets.iter().flat_map(|entries| &entries.0) {
+        let reference = file_name(key, cx).then(|| process::checked(&Secret { secret: text.clone() }, cx)).flatten();
+        secrets.extend(reference.map(|reference| (key.value.0.clone(), reference)));
+    }
+    let labels = BTreeMap::new();
+    Some(Build::Image(ImageBuild { tag: tag.clone(), context, dockerfile, stage, args, secrets, labels }))
 }
 
 /// A path in the project, which is there in every checkout.
@@ -181,7 +187,7 @@ fn env(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, LateTe
         match &value.value {
             Either::Short(text) => {
                 let text = cx.late(&At { at: value.at, value: text.clone() }, Late::Instance);
-                process::warn_of_literal(key, &text, false, cx);
+                process::warn_of_literal(key, &text, process::Stands::Container, cx);
                 env.insert(key.value.0.clone(), text);
             }
             Either::Full(_) => {
@@ -198,17 +204,24 @@ fn env(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, LateTe
 fn secrets(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, SecretRef> {
     let mut secrets = BTreeMap::new();
     for (key, text) in settings.secrets.iter().flat_map(|entries| &entries.0) {
-        let name = &key.value.0;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain) {
-            let message = format!("`{}` is not the name of a file for a secret", shorten(name));
-            cx.findings.error_help(key.at, Code::BadName, message, "use letters, digits, `.`, `_` and `-`");
-        }
+        file_name(key, cx);
         if let Some(reference) = process::reference(&Secret { secret: text.clone() }, cx) {
-            secrets.insert(name.clone(), reference);
+            secrets.insert(key.value.0.clone(), reference);
         }
     }
     secrets
+}
+
+/// Whether a file with a secret can be called so.
+fn file_name(key: &At<Text>, cx: &mut Context<'_, '_>) -> bool {
+    let name = &key.value.0;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_one = !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.chars().all(plain);
+    if !is_one {
+        let message = format!("`{}` is not the name of a file for a secret", shorten(name));
+        cx.findings.error_help(key.at, Code::BadName, message, "use letters, digits, `.`, `_` and `-`");
+    }
+    is_one
 }
 
 fn port(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<u16> {

@@ -138,7 +138,7 @@ fn env(settings: &Settings, cx: &mut Context<'_, '_>) -> BTreeMap<String, EnvVal
         let value = match &value.value {
             Either::Short(text) => {
                 let text = cx.late(&At { at: value.at, value: text.clone() }, Late::Instance);
-                warn_of_literal(key, &text, true, cx);
+                warn_of_literal(key, &text, Stands::Process, cx);
                 EnvValue::Text(text)
             }
             Either::Full(secret) => match reference(secret, cx) {
@@ -165,23 +165,47 @@ pub(super) fn variable(key: &At<Text>, cx: &mut Context<'_, '_>) {
     }
 }
 
-pub(super) fn warn_of_literal(key: &At<Text>, text: &LateText, process: bool, cx: &mut Context<'_, '_>) {
+/// Where a value stands that may be a secret.
+#[derive(Clone, Copy)]
+pub(super) enum Stands {
+    /// The environment of a process.
+    Process,
+    /// The environment of a container.
+    Container,
+    /// The arguments of a build.
+    Build,
+}
+
+pub(super) fn warn_of_literal(key: &At<Text>, text: &LateText, place: Stands, cx: &mut Context<'_, '_>) {
     let name = key.value.0.to_ascii_uppercase();
     let literal = text.0.iter().all(|part| matches!(part, LatePart::Text(text) if !text.is_empty()));
     let points = ["_FILE", "_PATH", "_URL", "_DIR"].iter().any(|end| name.ends_with(end));
     if literal && !points && SECRET_WORDS.iter().any(|word| name.contains(word)) {
         let message = format!("`{}` looks like a secret, and its value stands in this file", key.value.0);
         let name = &key.value.0;
-        let help = match process {
-            true => format!("refer to it: `{name}: {{ secret: \"env:{name}\" }}`"),
-            false => format!("refer to it: `secrets: {{ {name}: \"env:{name}\" }}`, a file under /run/secrets"),
+        let help = match place {
+            Stands::Process => format!("refer to it: `{name}: {{ secret: \"env:{name}\" }}`"),
+            Stands::Container => {
+                format!("refer to it: `secrets: {{ {name}: \"env:{name}\" }}`, a file under /run/secrets")
+            }
+            Stands::Build => format!(
+                "whoever has the image can read it; say `secrets: {{ {name}: \"env:{name}\" }}` under `build`, and read it in a \
+                 step: `RUN --mount=type=secret,id={name}`"
+            ),
         };
         cx.findings.warning(key.at, Code::SecretLiteral, message, help);
     }
 }
 
-/// A checked reference to a secret.
+/// A checked reference to a secret of the release.
 pub(super) fn reference(secret: &Secret, cx: &mut Context<'_, '_>) -> Option<deployctl_core::config::SecretRef> {
+    let reference = checked(secret, cx)?;
+    cx.secrets.insert(reference.clone());
+    Some(reference)
+}
+
+/// A checked reference to a secret.
+pub(super) fn checked(secret: &Secret, cx: &mut Context<'_, '_>) -> Option<deployctl_core::config::SecretRef> {
     let at = secret.secret.at;
     let text = cx.plain(&secret.secret);
     let accepted = "write `env:NAME`, `file:PATH` or `stdin:`";
@@ -208,9 +232,7 @@ pub(super) fn reference(secret: &Secret, cx: &mut Context<'_, '_>) -> Option<dep
             return None;
         }
     };
-    let reference = deployctl_core::config::SecretRef(reference);
-    cx.secrets.insert(reference.clone());
-    Some(reference)
+    Some(deployctl_core::config::SecretRef(reference))
 }
 
 fn user(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<String> {

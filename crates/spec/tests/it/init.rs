@@ -93,7 +93,7 @@ fn a_compose_file_is_the_app() {
     let (text, spec) = start("x", &[("compose.yaml", compose), ("Dockerfile", "FROM scratch\n")]);
     has(&text, &["  x: # from compose.yaml: web, db\n    target: compose\n", "# images: { web: \"x:{{ version }}\" }"]);
     assert!(!text.contains("\n    file:") && !text.contains("Dockerfile"), "{text}");
-    assert_eq!(spec.compose_asks().expect("it is whole").len(), 1);
+    assert_eq!(spec.compose_asks(None).expect("it is whole").len(), 1);
     let (text, _) = start("x", &[("docker/docker-compose.yml", compose)]);
     has(&text, &["    file: docker/docker-compose.yml\n", "# project_name: "]);
 }

@@ -179,7 +179,7 @@ fn of_compose(owner: &str, key: &str, value: Option<&Value>) -> Option<(Vec<Comp
         _ => return None,
     };
     let spec = parse(&around(&app).to_string()).unwrap_or_else(|errors| panic!("{errors}"));
-    let asks = spec.compose_asks().expect("it is whole");
+    let asks = spec.compose_asks(None).expect("it is whole");
     let composed = asks.iter().map(|ask| Composed {
         ask: ask.clone(),
         source: Source { name: "compose.yaml".into(), text: String::new() },

@@ -1,7 +1,9 @@
 //! Compose projects on a real Docker Engine, read by a real Docker Compose.
 
 mod adoption;
+mod asked;
 mod bad;
+mod lacks;
 mod layouts;
 
 use crate::it::docker::engine::{Engine, shared};
@@ -60,10 +62,7 @@ struct Shop {
 
 /// Where Compose is, as `cargo xtask compose` put it; none, with a word about it, where it is not.
 fn compose() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).map(PathBuf::from);
-    let base = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?.join("deployctl-ci");
-    let folders = std::fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
-    let found = folders.into_iter().find(|folder| folder.join("cli-plugins/docker-compose").is_file());
+    let found = deployctl_live::dockerd::compose();
     if found.is_none() {
         assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "these tests need Docker Compose: `cargo xtask compose`");
         eprintln!("skipped: it needs Docker Compose; `cargo xtask compose` builds it");

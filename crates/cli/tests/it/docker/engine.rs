@@ -1,10 +1,9 @@
 //! A real Docker Engine for these tests alone, on a socket and a network of its own; images from the test server.
 
 use crate::it::world::{kill, poll};
-use deployctl_live::dockerd::Bridge;
+use deployctl_live::dockerd::{self, Bridge, archive, import};
 use rustix::process::Signal;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,9 +11,10 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// The engine of this test program. Who only uses it shares it; who restarts it has it alone.
 pub(crate) struct Engine {
     folder: PathBuf,
-    bridge: Bridge,
+    /// None of an engine that somebody else started.
+    bridge: Option<Bridge>,
     /// Ends the engine, and removes its folder, when the test program is gone.
-    _watchman: Child,
+    _watchman: Option<Child>,
     process: Mutex<Option<Child>>,
 }
 
@@ -39,30 +39,17 @@ pub(crate) fn alone() -> Option<RwLockWriteGuard<'static, Engine>> {
 }
 
 fn engine() -> Option<&'static RwLock<Engine>> {
-    let engine = ENGINE.get_or_init(|| match lacking() {
-        None => Some(RwLock::new(Engine::start())),
-        Some(what) => {
-            assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "the tests with a real Docker Engine need {what}");
-            None
-        }
-    });
-    if engine.is_none() {
-        eprintln!("skipped: it needs root, dockerd, containerd and docker");
-    }
-    engine.as_ref()
+    ENGINE.get_or_init(|| with(&[]).then(|| RwLock::new(Engine::start()))).as_ref()
 }
 
-fn lacking() -> Option<&'static str> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let has = |name: &str| path.split(':').any(|folder| Path::new(folder).join(name).is_file());
-    match () {
-        () if !rustix::process::geteuid().is_root() => Some("root"),
-        () if !has("dockerd") => Some("dockerd"),
-        () if !has("containerd") => Some("containerd"),
-        () if !has("docker") => Some("docker"),
-        () if !has("ip") => Some("ip"),
-        () => None,
+/// Whether the machine has what these tests need, and `more`; if not, they say so and are skipped, or fail where all must run.
+pub(crate) fn with(more: &[&'static str]) -> bool {
+    let lacking = dockerd::lacking_of(more);
+    if let Some(what) = lacking {
+        assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "the tests with a real Docker Engine need {what}");
+        eprintln!("skipped: it needs {what}");
     }
+    lacking.is_none()
 }
 
 impl Engine {
@@ -77,11 +64,17 @@ impl Engine {
         let mut watchman = Command::new("setsid");
         watchman.args(["sh", "-c", script]).arg(&folder).arg(bridge.name());
         let watchman = watchman.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let engine = Self { folder, bridge, _watchman: watchman.expect("sh"), process: Mutex::default() };
+        let watchman = Some(watchman.expect("sh"));
+        let engine = Self { folder, bridge: Some(bridge), _watchman: watchman, process: Mutex::default() };
         engine.mounts();
         engine.containerd();
         engine.up();
         engine
+    }
+
+    /// One that is started by somebody else, with its socket in `folder`.
+    pub(crate) fn elsewhere(folder: PathBuf) -> Self {
+        Self { folder, bridge: None, _watchman: None, process: Mutex::default() }
     }
 
     /// What the engine writes of containers has a small disk of its own. Its folder is a shared mount already, or it would
@@ -132,10 +125,16 @@ impl Engine {
         let mut command = daemon("dockerd");
         command.arg("--containerd").arg(self.folder.join("c")).arg("--data-root").arg(self.folder.join("data"));
         command.arg("--exec-root").arg(self.folder.join("exec")).arg("-p").arg(self.folder.join("pid"));
-        command.args(["-H", &self.socket()]).args(self.bridge.flags());
+        command.args(["-H", &self.socket(), "--max-download-attempts", "2"]);
+        command.args(self.bridge.iter().flat_map(Bridge::flags));
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let _ = std::fs::remove_file(self.folder.join("pid"));
         *self.process.lock().unwrap() = Some(command.spawn().expect("dockerd"));
+        self.answers();
+    }
+
+    /// Waits until it answers.
+    pub(crate) fn answers(&self) {
         poll("the Docker Engine", || self.try_docker(&["version"]).then_some(()));
     }
 
@@ -200,43 +199,28 @@ impl Engine {
         let mut args = vec!["import", "--change", "WORKDIR /", "--change", "CMD [\"/app\", \"8080\", \"0.0.0.0\"]"];
         args.extend(changes.iter().flat_map(|change| ["--change", change]));
         args.extend(["-", name]);
-        let mut import = self.command(&args);
-        let mut import = import.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("docker");
-        import.stdin.take().expect("a pipe").write_all(&tar(conf)).expect("the archive is taken");
-        assert!(import.wait().expect("its end").success(), "no image {name}");
+        import(self.command(&args), &tree(conf)).unwrap_or_else(|why| panic!("no image {name}: {why}"));
     }
 }
 
 fn daemon(name: &str) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let mut command = Command::new("env");
-    command.arg(name).env("PATH", path).stdin(Stdio::null());
+    command.arg(name).env("PATH", dockerd::PATH).stdin(Stdio::null());
     command
 }
 
-/// The test server, a shell and what a script sleeps by, with the libraries that they need, as an archive.
-fn tar(conf: &str) -> Vec<u8> {
-    static PLACE: Mutex<()> = Mutex::new(());
-    let _one = PLACE.lock().unwrap();
+/// The test server, a shell and what a script sleeps by, as an archive.
+fn tree(conf: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
-    let copy = |from: &str, to: &str| {
-        let to = folder.path().join(to.trim_start_matches('/'));
-        std::fs::create_dir_all(to.parent().expect("a parent")).expect("a folder");
-        std::fs::copy(from, to).expect("a copy");
-    };
-    for (program, to) in
-        [(env!("CARGO_BIN_EXE_deployctl-testapp"), "app"), ("/bin/sh", "bin/sh"), ("/bin/sleep", "bin/sleep")]
-    {
-        let libraries = Command::new("ldd").arg(program).output().expect("ldd");
-        let text = String::from_utf8_lossy(&libraries.stdout).into_owned();
-        text.split_whitespace().filter(|word| word.starts_with('/')).for_each(|path| copy(path, path));
-        copy(program, to);
-    }
-    std::fs::write(folder.path().join("app.conf"), conf).expect("a file");
-    std::fs::create_dir_all(folder.path().join("etc")).expect("a folder");
-    std::fs::write(folder.path().join("etc/passwd"), "root:x:0:0::/:/app\nnobody:x:65534:65534::/:/app\n")
-        .expect("a file");
-    let mut pack = Command::new("tar");
-    pack.args(["-c", "--owner=0", "--group=0", "-C"]).arg(folder.path()).arg(".");
-    pack.output().expect("tar").stdout
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("a file");
+    write("app.conf", conf);
+    write("passwd", "root:x:0:0::/:/app\nnobody:x:65534:65534::/:/app\n");
+    let files = [
+        (env!("CARGO_BIN_EXE_deployctl-testapp").into(), "app"),
+        ("/bin/sh".into(), "bin/sh"),
+        ("/bin/sleep".into(), "bin/sleep"),
+        (folder.path().join("app.conf"), "app.conf"),
+        (folder.path().join("passwd"), "etc/passwd"),
+    ];
+    archive(&files).expect("an archive")
 }

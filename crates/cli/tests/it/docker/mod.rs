@@ -1,8 +1,14 @@
 //! Containers on a real Docker Engine, as a person sees them.
 
+mod building;
 mod builds;
 mod contract;
+mod drift;
+mod elsewhere;
 pub(crate) mod engine;
+mod far;
+mod faulty;
+mod images;
 mod registry;
 mod stateful;
 mod trouble;

@@ -3,78 +3,25 @@
 use super::engine::{self, Engine};
 use super::{API, world};
 use crate::it::world::{World, kill, poll};
+use deployctl_live::registry::{PASSWORD, Registry, USER};
 use rustix::process::Signal;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 
-/// A registry of a test, ended with it.
-struct Registry {
-    folder: tempfile::TempDir,
-    address: String,
-    process: Option<Child>,
-}
-
-impl Registry {
-    /// None, with a word about it, where there is no `docker-registry`.
-    fn start() -> Option<Self> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        if !path.split(':').any(|folder| std::path::Path::new(folder).join("docker-registry").is_file()) {
-            assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "this test needs docker-registry");
-            eprintln!("skipped: it needs docker-registry");
-            return None;
-        }
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-        let mut registry =
-            Self { folder: tempfile::tempdir().expect("a folder"), address: free.to_string(), process: None };
-        registry.up();
-        Some(registry)
-    }
-
-    fn up(&mut self) {
-        let config = self.folder.path().join("config.yml");
-        let data = self.folder.path().join("data");
-        let text = format!(
-            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: {} }}\n",
-            data.display(),
-            self.address
-        );
-        std::fs::write(&config, text).expect("a file");
-        let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.process = Some(command.spawn().expect("docker-registry"));
-        poll("the registry", || TcpStream::connect(&self.address).ok());
-    }
-
-    fn down(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            kill(process.id(), Signal::KILL);
-            process.wait().expect("its end");
-        }
-    }
-
-    /// Puts an image of the test server there, and takes it away from the engine.
-    fn push(&self, engine: &Engine, name: &str, conf: &str) {
-        let name = format!("{}/{name}", self.address);
-        engine.image(&name, conf, &[]);
-        engine.docker(&["push", &name]);
-        engine.docker(&["rmi", "-f", &name]);
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        self.down();
-    }
+/// Puts an image of the test server there, and takes it away from the engine.
+fn push(registry: &Registry, engine: &Engine, name: &str, conf: &str) {
+    let name = format!("{}/{name}", registry.address());
+    engine.image(&name, conf, &[]);
+    engine.docker(&["push", &name]);
+    engine.docker(&["rmi", "-f", &name]);
 }
 
 /// A world whose app `NAME` is of images of the registry.
 fn from(registry: &Registry, engine: &Engine, name: &str) -> World {
-    world(engine, name, &API.replace("image: \"", &format!("image: \"{}/", registry.address)))
+    world(engine, name, &API.replace("image: \"", &format!("image: \"{}/", registry.address())))
 }
 
 /// The digests under which the engine has images of a repository.
 fn had(engine: &Engine, registry: &Registry, name: &str) -> Vec<String> {
-    let reference = format!("reference={}/{name}", registry.address);
+    let reference = format!("reference={}/{name}", registry.address());
     let all = engine.docker(&["images", "-a", "--digests", "--filter", &reference, "--format", "{{.Digest}}"]);
     all.lines().filter(|line| line.starts_with("sha256:")).map(str::to_owned).collect()
 }
@@ -82,17 +29,17 @@ fn had(engine: &Engine, registry: &Registry, name: &str) -> Vec<String> {
 #[test]
 fn a_version_is_pulled_by_its_digest_and_again_when_it_is_gone() {
     let Some(engine) = engine::shared() else { return };
-    let Some(mut registry) = Registry::start() else { return };
+    let Some(mut registry) = Registry::open() else { return };
     let world = from(&registry, &engine, "pulled");
-    registry.push(&engine, "pulled:v1", "print=one");
-    registry.push(&engine, "pulled:v2", "print=two");
+    push(&registry, &engine, "pulled:v1", "print=one");
+    push(&registry, &engine, "pulled:v2", "print=two");
     world.ok("deploy --env dev --all --version v1");
     let first = had(&engine, &registry, "pulled");
     assert_eq!(first.len(), 1, "by digest: {first:?}");
     world.ok("deploy --env dev --all --version v2");
     // Others prune what does not run; the way back has it again, and the tag is not asked any more.
-    registry.push(&engine, "pulled:v1", "print=moved");
-    engine.docker(&["rmi", "-f", &format!("{}/pulled@{}", registry.address, first[0])]);
+    push(&registry, &engine, "pulled:v1", "print=moved");
+    engine.docker(&["rmi", "-f", &format!("{}/pulled@{}", registry.address(), first[0])]);
     assert!(!had(&engine, &registry, "pulled").contains(&first[0]));
     world.fails(2, "deploy --env dev --all --version v1", "[version-changed]");
     let before = engine.containers("pulled");
@@ -120,16 +67,16 @@ fn a_version_is_pulled_by_its_digest_and_again_when_it_is_gone() {
 #[test]
 fn what_nothing_goes_back_to_is_let_go_of() {
     let Some(engine) = engine::shared() else { return };
-    let Some(registry) = Registry::start() else { return };
+    let Some(registry) = Registry::open() else { return };
     engine.image("base:2", "", &[]);
     let made = "  made:\n    target: docker\n    image: \"made:{{ version }}\"\n    build: {}\n    port: 8080\n    drain: 1s\n";
-    let spec = API.replace("image: \"", &format!("image: \"{}/", registry.address));
+    let spec = API.replace("image: \"", &format!("image: \"{}/", registry.address()));
     let world = world(&engine, "many", &(spec + made));
     world.write("p/Dockerfile", "FROM base:2\n");
     let versions: Vec<String> = (1..=9).map(|number| format!("v{number}")).collect();
     let mut digests = Vec::new();
     for version in &versions {
-        registry.push(&engine, &format!("many:{version}"), &format!("print={version}"));
+        push(&registry, &engine, &format!("many:{version}"), &format!("print={version}"));
         world.ok(&format!("deploy --env dev --all --version {version} --build-here"));
         let new: Vec<String> =
             had(&engine, &registry, "many").into_iter().filter(|digest| !digests.contains(digest)).collect();
@@ -156,27 +103,27 @@ fn what_nothing_goes_back_to_is_let_go_of() {
 #[test]
 fn a_registry_is_told_who_logged_in() {
     let Some(engine) = engine::shared() else { return };
-    let Some(registry) = deployctl_live::registry::Registry::closed() else { return };
+    let Some(registry) = Registry::closed() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().display().to_string();
-    let (user, password) = (deployctl_live::registry::USER, deployctl_live::registry::PASSWORD);
     let name = format!("{}/closed:v1", registry.address());
     engine.image(&name, "", &[]);
-    engine.docker(&["--config", &config, "login", "-u", user, "-p", password, registry.address()]);
+    engine.docker(&["--config", &config, "login", "-u", USER, "-p", PASSWORD, registry.address()]);
     engine.docker(&["--config", &config, "push", &name]);
     engine.docker(&["rmi", "-f", &name]);
     let image = format!("image: \"{}/", registry.address());
     let mut world = world(&engine, "closed", &API.replace("image: \"", &image));
     let refused = world.run("deploy --env dev --all --version v1");
     assert_ne!(refused.code, 0);
-    assert!(refused.last().contains("`docker login` as the user of deployctl's engine"), "{}", refused.err);
+    let says = format!("nobody is logged in to {0}: `docker login {0}` as ", registry.address());
+    assert!(refused.last().starts_with("error[registry-denied]") && refused.err.contains(&says), "{}", refused.err);
     world.var("DOCKER_CONFIG", config);
     kill(world.role("engine")[0], Signal::TERM);
     poll("its end", || world.role("engine").is_empty().then_some(()));
     world.ok("deploy --env dev --all --version v1");
     assert_eq!(world.served("closed"), "v1");
     for (path, bytes) in world.state_files() {
-        let is_there = bytes.windows(password.len()).any(|piece| piece == password.as_bytes());
+        let is_there = bytes.windows(PASSWORD.len()).any(|piece| piece == PASSWORD.as_bytes());
         assert!(!is_there, "{}", path.display());
     }
     world.ok("down --env dev --app closed");

@@ -86,9 +86,9 @@ fn an_engine_that_is_away_refuses_what_begins_and_changes_nothing() {
     assert_eq!(world.json("history"), serde_json::json!([]));
     let other = self::world(&engine, "away", API);
     let mut other = other;
-    other.var("DOCKER_HOST", "tcp://127.0.0.1:2376");
+    other.var("DOCKER_HOST", "tcp://10.0.0.5:2375");
     let run = other.run("deploy --env dev --all --version v1").code(2);
-    assert!(run.last().contains("DOCKER_HOST is `tcp://127.0.0.1:2376`"), "{}", run.err);
+    assert!(run.last().contains("DOCKER_HOST is `tcp://10.0.0.5:2375`: without TLS"), "{}", run.err);
 }
 
 #[test]

@@ -1,18 +1,47 @@
 //! A Docker Engine of its own, with its own socket, folders and network, and images made from files of this machine.
 
+mod bridge;
+mod image;
+mod plugin;
+
+pub use bridge::Bridge;
+pub use image::{archive, import};
+pub use plugin::compose;
+
 use crate::stage::kill;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// The programs are often not in the path of a user.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where the programs are; often not in the path of a user.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// It answers by then, and it has ended its containers by then.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What an engine of one's own needs and this machine lacks.
+pub fn lacking() -> Option<&'static str> {
+    lacking_of(&[])
+}
+
+/// What such an engine, and who needs `more` programs beside it, need and this machine lacks.
+pub fn lacking_of(more: &[&'static str]) -> Option<&'static str> {
+    let root = (!rustix::process::geteuid().is_root()).then_some("root");
+    let mut programs = ["dockerd", "containerd", "docker", "ip"].into_iter().chain(more.iter().copied());
+    root.or_else(|| programs.find(|name| find(name).is_none()))
+}
+
+/// Where a program is, also one that only root has in its path.
+pub fn find(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
+}
+
+/// What a Compose project on such an engine needs and this machine lacks.
+pub fn lacking_for_compose() -> Option<&'static str> {
+    lacking().or_else(|| compose().is_none().then_some("Docker Compose, which `cargo xtask compose` builds"))
+}
 
 /// An engine that runs. Dropping it ends its containers and itself, and removes its folder and its [`Bridge`].
 pub struct Dockerd {
@@ -81,18 +110,8 @@ impl Dockerd {
 
     /// Makes the image `name` of these files (from, to), with the libraries that they need.
     pub fn image(&self, name: &str, files: &[(PathBuf, &str)], command: &str) -> Result<(), String> {
-        let tree = tempfile::tempdir().map_err(|e| e.to_string())?;
-        lay_out(files, tree.path())?;
-        let mut tar = Command::new("tar");
-        tar.args(["-c", "--owner=0", "--group=0", "-C"]).arg(tree.path()).arg(".");
-        let archive = tar.output().map_err(|e| format!("tar: {e}"))?.stdout;
-        let args = ["import", "--change", &format!("CMD {command}"), "-", name];
-        let mut import = self.command(&args);
-        let import = import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut import = import.map_err(|e| format!("docker: {e}"))?;
-        let given = import.stdin.take().map_or(Ok(()), |mut into| into.write_all(&archive));
-        given.map_err(|e| format!("docker takes no archive: {e}"))?;
-        printed(import.wait_with_output(), &args).map(drop)
+        let change = format!("CMD {command}");
+        import(self.command(&["import", "--change", &change, "-", name]), &archive(files)?)
     }
 
     /// A call of the engine's own interface, without a client between; its answer, if that is well.
@@ -143,102 +162,10 @@ impl Drop for Dockerd {
     }
 }
 
-/// A network for the containers of one engine, with an address range of its own. Dropping it removes it.
-///
-/// With it an engine shares nothing with another one on the machine: not the bridge, whose usual name every engine claims for
-/// itself, and no packet filter, whose rules every engine writes anew. So its containers reach this machine and each other
-/// (unless somebody else's filter forbids that), and nothing else.
-#[derive(Debug)]
-pub struct Bridge {
-    name: String,
-    number: u8,
-}
-
-impl Bridge {
-    /// The name of the network's device.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What `dockerd` is to be started with.
-    pub fn flags(&self) -> Vec<String> {
-        let pool = format!("base=10.96.{}.0/24,size=28", self.number);
-        let flags = ["--bridge", &self.name, "--iptables=false", "--ip6tables=false", "--ip-masq=false"];
-        flags.into_iter().chain(["--default-address-pool", &pool]).map(str::to_owned).collect()
-    }
-
-    /// The address of this machine in it.
-    fn gateway(&self) -> String {
-        format!("10.97.{}.1", self.number)
-    }
-
-    /// Makes one. Needs root and `ip`.
-    pub fn make() -> Result<Self, String> {
-        let taken = ip(&["-o", "addr"])?;
-        for number in (1..=254).filter(|number| !taken.contains(&format!("10.97.{number}."))) {
-            let name = format!("dctl{number}");
-            match ip(&["link", "add", &name, "type", "bridge"]) {
-                Ok(_) => {}
-                // Somebody else was faster.
-                Err(why) if why.contains("File exists") => continue,
-                Err(why) => return Err(why),
-            }
-            let bridge = Self { name, number };
-            ip(&["addr", "add", &format!("{}/24", bridge.gateway()), "dev", &bridge.name])?;
-            ip(&["link", "set", &bridge.name, "up"])?;
-            return Ok(bridge);
-        }
-        Err("no range of 10.97.0.0/16 is free".into())
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        let _ = ip(&["link", "del", &self.name]);
-    }
-}
-
-fn ip(args: &[&str]) -> Result<String, String> {
-    let done = Command::new("ip").args(args).env("PATH", PATH).output().map_err(|e| format!("ip: {e}"))?;
-    match done.status.success() {
-        true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
-        false => Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
-    }
-}
-
 fn printed(done: std::io::Result<Output>, args: &[&str]) -> Result<String, String> {
     let done = done.map_err(|e| format!("docker cannot be run: {e}"))?;
     match done.status.success() {
         true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
         false => Err(format!("docker {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
     }
-}
-
-/// Copies files (from, to) into a folder that becomes the root of an image, with the libraries that they need.
-pub(crate) fn lay_out(files: &[(PathBuf, &str)], tree: &Path) -> Result<(), String> {
-    let put = |from: &Path, to: &str| {
-        let to = tree.join(to.trim_start_matches('/'));
-        let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
-        made.and_then(|()| std::fs::copy(from, &to)).map_err(|e| format!("{}: {e}", from.display()))
-    };
-    for (from, to) in files {
-        put(from, to)?;
-    }
-    for library in libraries(files)? {
-        put(Path::new(&library), &library)?;
-    }
-    Ok(())
-}
-
-/// The shared libraries of programs, as `ldd` tells them.
-fn libraries(files: &[(PathBuf, &str)]) -> Result<BTreeSet<String>, String> {
-    let mut all = BTreeSet::new();
-    for (file, _) in files {
-        let told = Command::new("ldd").arg(file).output().map_err(|e| format!("ldd: {e}"))?;
-        let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        all.extend(
-            told.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':')).map(str::to_owned),
-        );
-    }
-    Ok(all)
 }
