@@ -8,10 +8,11 @@ use std::process::Command;
 pub(crate) fn version(folder: &Path, module: &str) -> Result<String, String> {
     let file = folder.join("go.mod");
     let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let version = text
-        .lines()
-        .find_map(|line| line.trim().trim_start_matches("require ").strip_prefix(module)?.strip_prefix(' '));
-    let version = version.and_then(|rest| rest.split_whitespace().next());
+    // A `tool` line begins with the module's name as well, but goes on with a path.
+    let version = text.lines().find_map(|line| {
+        let rest = line.trim().trim_start_matches("require ").strip_prefix(module)?;
+        rest.strip_prefix(' ')?.split_whitespace().next()
+    });
     version.map(str::to_owned).ok_or_else(|| format!("{} does not require {module}", file.display()))
 }
 
@@ -20,12 +21,12 @@ pub(crate) fn build(folder: &Path, package: &str, flags: &str, program: &Path) -
     let parent = program.parent().unwrap_or(program);
     std::fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
     let new = program.with_extension(std::process::id().to_string());
-    build_all(folder, &[package], flags, new.as_os_str())?;
+    run(folder, &[package], flags, new.as_os_str())?;
     std::fs::rename(&new, program).map_err(|e| e.to_string())
 }
 
-/// Builds packages of the module in `folder`, static, to `into`: a file, or a folder if it ends with `/`.
-pub(crate) fn build_all(folder: &Path, packages: &[&str], flags: &str, into: &OsStr) -> Result<(), String> {
+/// Builds `packages` of the module in `folder` into `into`: a file, or a folder if it ends with `/`.
+pub(crate) fn run(folder: &Path, packages: &[&str], flags: &str, into: &OsStr) -> Result<(), String> {
     // In the path, or where Go's own archive puts it.
     let usual = Path::new("/usr/local/go/bin/go");
     let mut go = Command::new(if usual.is_file() { usual } else { Path::new("go") });

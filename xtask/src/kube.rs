@@ -48,7 +48,7 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     let mut into = new.clone().into_os_string();
     // A folder, for several programs.
     into.push("/");
-    go::build_all(&module, &["tool", "./nodes", "./pod"], &flags, &into)?;
+    go::run(&module, &["tool", "./nodes", "./pod"], &flags, &into)?;
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::rename(&new, &folder).map_err(|e| e.to_string())?;
     Ok(folder)

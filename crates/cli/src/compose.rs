@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// The names of files that Compose looks for, in its order.
 const FILE_NAMES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+/// So many questions are asked at once.
+const AT_ONCE: usize = 4;
 /// No Compose file is larger.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -27,8 +29,7 @@ pub(crate) fn read(spec: Spec, only: Option<&AppName>) -> Result<(Spec, Values),
         return Ok((spec, Values::new()));
     }
     let (mut all, mut values) = (Vec::new(), Values::new());
-    for ask in asks {
-        let (composed, secrets) = one(spec.dir(), ask)?;
+    for (composed, secrets) in together(spec.dir(), asks)? {
         all.push(composed);
         values.extend(secrets);
     }
@@ -43,6 +44,22 @@ pub(crate) fn values(spec: &Spec) -> Result<Values, Failure> {
         values.extend(one(spec.dir(), ask)?.1);
     }
     Ok(values)
+}
+
+/// The answers to several questions, in their order, a few asked at a time: each takes a tenth of a second or more. The first
+/// that fails is what failed.
+fn together(dir: &Path, asks: Vec<ComposeAsk>) -> Result<Vec<(Composed, Values)>, Failure> {
+    let mut all = Vec::new();
+    for few in asks.chunks(AT_ONCE) {
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = few.iter().map(|ask| scope.spawn(|| one(dir, ask.clone()))).collect();
+            asked.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for answer in answers {
+            all.push(answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+    }
+    Ok(all)
 }
 
 fn one(dir: &Path, ask: ComposeAsk) -> Result<(Composed, Values), Failure> {

@@ -10,24 +10,21 @@ impl Cluster {
     /// Makes the image `name` (with host and tag) of these files (from, to), with the libraries that they need, and gives it to the
     /// node. Pods must not say `imagePullPolicy: Always`.
     pub fn image(&self, name: &str, files: &[(PathBuf, &str)], command: &[&str]) -> Result<(), String> {
-        let tree = tempfile::tempdir().map_err(|e| e.to_string())?;
-        let (layer, image) = (tree.path().join("layer"), tree.path().join("image"));
-        for folder in [&layer, &image] {
-            std::fs::create_dir(folder).map_err(|e| e.to_string())?;
-        }
-        crate::dockerd::lay_out(files, &layer)?;
-        archive(&layer, &image.join("layer.tar"))?;
-        let bytes = std::fs::read(image.join("layer.tar")).map_err(|e| e.to_string())?;
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let image = folder.path().join("image");
+        std::fs::create_dir(&image).map_err(|e| e.to_string())?;
+        let layer = crate::dockerd::archive(files)?;
+        std::fs::write(image.join("layer.tar"), &layer).map_err(|e| e.to_string())?;
         let put = |file: &str, value: &Value| super::write(&image.join(file), &value.to_string());
         put(
             "config.json",
             &json!({
                 "os": "linux", "architecture": architecture(), "config": { "Entrypoint": command, "Env": [format!("PATH={}", super::programs::PATH)] },
-                "rootfs": { "type": "layers", "diff_ids": [digest_of(&bytes)] },
+                "rootfs": { "type": "layers", "diff_ids": [digest_of(&layer)] },
             }),
         )?;
         put("manifest.json", &json!([{ "Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"] }]))?;
-        let whole = tree.path().join("image.tar");
+        let whole = folder.path().join("image.tar");
         archive(&image, &whole)?;
         let mut import = Command::new("ctr");
         import.arg("-a").arg(self.folder.join("containerd.sock")).args(["-n", "k8s.io", "images", "import"]);
