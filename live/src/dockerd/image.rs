@@ -29,7 +29,7 @@ pub fn import(mut command: Command, archive: &[u8]) -> Result<(), String> {
 }
 
 /// Copies files (from, to) into a folder that becomes the root of an image, with the libraries that they need.
-pub(crate) fn lay_out(files: &[(PathBuf, &str)], tree: &Path) -> Result<(), String> {
+fn lay_out(files: &[(PathBuf, &str)], tree: &Path) -> Result<(), String> {
     let put = |from: &Path, to: &str| {
         let to = tree.join(to.trim_start_matches('/'));
         let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);

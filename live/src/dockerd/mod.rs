@@ -5,7 +5,6 @@ mod image;
 mod plugin;
 
 pub use bridge::Bridge;
-pub(crate) use image::lay_out;
 pub use image::{archive, import};
 pub use plugin::compose;
 
