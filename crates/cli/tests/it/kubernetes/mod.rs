@@ -5,8 +5,9 @@ pub(crate) mod cluster;
 mod trouble;
 mod verdict;
 
-use crate::it::world::{World, poll, text};
+use crate::it::world::{World, text};
 use cluster::{Cluster, shared};
+use std::time::{Duration, Instant};
 
 /// An app in the namespace `NAME`, with two pods of one container.
 pub(crate) const SPEC: &str = r#"
@@ -68,10 +69,16 @@ pub(crate) fn world(cluster: &Cluster, name: &str) -> World {
     world
 }
 
-/// The app comes to this; pods that end are still there for a moment.
+/// The app comes to this; pods that end are still there for a moment. A cluster is slow where much else runs.
 #[track_caller]
 pub(crate) fn settles(world: &World, app: &str, wanted: &str) {
-    poll(&format!("{wanted} of {app}"), || (world.now(app) == wanted).then_some(()));
+    let end = Instant::now() + Duration::from_secs(120);
+    let mut now = world.now(app);
+    while now != wanted {
+        assert!(Instant::now() < end, "waited in vain for {wanted} of {app}: {now}");
+        std::thread::sleep(Duration::from_millis(100));
+        now = world.now(app);
+    }
 }
 
 /// The image that a Deployment's pods are to run.
