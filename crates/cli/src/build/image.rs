@@ -179,8 +179,9 @@ fn numbered(text: &str) -> Option<(usize, &str)> {
 
 /// BuildKit shows the place as `Dockerfile:3` above a ruled-off piece of it.
 fn shown_line(lines: &[&str]) -> Option<usize> {
-    let ruled = lines.windows(2).rfind(|two| two[1].len() > 3 && two[1].chars().all(|c| c == '-'))?;
-    ruled[0].rsplit_once(':')?.1.parse().ok()
+    let is_ruled = |two: &&[&str]| two[1].len() > 3 && two[1].chars().all(|c| c == '-');
+    // The piece ends with such a line as well.
+    lines.windows(2).filter(is_ruled).rev().find_map(|two| two[0].rsplit_once(':')?.1.parse().ok())
 }
 
 /// Builders name the step that they were at, as it stands in the Dockerfile but for its white space: the classic one as
