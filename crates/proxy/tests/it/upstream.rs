@@ -90,7 +90,9 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Answers each request by `handle`, which may do anything with the connection.
     pub(crate) fn start(handle: impl Fn(&Seen, &mut Line) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(super::support::free_address()).unwrap();
+        // Free a moment ago; others on this machine open connections.
+        let mut tries = (0..100).map(|_| TcpListener::bind(super::support::free_address()));
+        let listener = tries.find_map(Result::ok).expect("a free port");
         let address = listener.local_addr().unwrap();
         let upstream = Self { address, connections: Arc::default(), seen: Arc::default(), over: Arc::default() };
         let handle = Arc::new(handle);
