@@ -14,6 +14,7 @@
 
 mod arrivals;
 pub mod bench;
+mod built;
 mod containers;
 pub mod crash;
 pub mod dockerd;

@@ -19,12 +19,16 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     if !build.current_dir(root).status().is_ok_and(|status| status.success()) {
         return ExitCode::from(2);
     }
+    let is_docker = args.iter().any(|arg| arg == "--docker");
+    if is_docker {
+        // Without it, what needs it says so.
+        crate::plugin::COMPOSE.run(root);
+    }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let program = root.join(target).join(if is_dev { "debug" } else { "release" }).join("deployctl-crash");
     let mut crash = Command::new(&program);
     let is_part = |arg: &OsString| ["--sample", "--flow", "--case", "--out"].iter().any(|name| arg == name);
     if !args.iter().any(is_part) {
-        let is_docker = args.iter().any(|arg| arg == "--docker");
         crash.arg("--out").arg(root.join(if is_docker {
             "docs/crash-matrix-docker.md"
         } else {

@@ -1,10 +1,9 @@
 //! Chores of the repository, run as `cargo xtask NAME`.
 
-mod buildx;
-mod compose;
 mod crash;
 mod go;
 mod kube;
+mod plugin;
 mod proof;
 mod registry;
 mod tidy;
@@ -16,8 +15,8 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     match std::env::args().nth(1).as_deref() {
         Some("tidy") => tidy::run(root),
-        Some("compose") => compose::run(root),
-        Some("buildx") => buildx::run(root),
+        Some("compose") => plugin::COMPOSE.run(root),
+        Some("buildx") => plugin::BUILDX.run(root),
         Some("registry") => registry::run(root),
         Some("kube") => kube::run(root),
         Some("crash") => crash::run(root),

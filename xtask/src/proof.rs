@@ -21,7 +21,7 @@ pub(crate) fn run(root: &Path, name: &str, page: &str) -> ExitCode {
     }
     if name != "lost" {
         // Without it, what needs it says so.
-        crate::compose::run(root);
+        crate::plugin::COMPOSE.run(root);
     }
     let built = target(root).join("release");
     let mut proof = Command::new(built.join("deployctl-proof"));

@@ -6,7 +6,7 @@ mod plugin;
 
 pub use bridge::Bridge;
 pub use image::{archive, import};
-pub use plugin::compose;
+pub use plugin::{buildx, compose};
 
 use crate::stage::kill;
 use serde_json::Value;

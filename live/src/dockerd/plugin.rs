@@ -1,15 +1,16 @@
-//! Docker Compose, as `cargo xtask compose` builds it.
+//! Plugins of Docker's client, as `cargo xtask` builds them.
 
+use crate::built;
 use std::path::PathBuf;
 
-const MODULE: &str = "github.com/docker/compose/v5 v";
-
-/// The folder with the plugin, to be `DOCKER_CONFIG`; none if `cargo xtask compose` did not build it.
+/// The folder with Docker Compose, to be `DOCKER_CONFIG`; none if `cargo xtask compose` did not build it.
 pub fn compose() -> Option<PathBuf> {
-    let version = include_str!("../../compose/go.mod").lines().find_map(|line| line.split_once(MODULE))?.1;
-    let version = version.split_whitespace().next()?;
-    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?;
-    let folder = cache.join("deployctl-ci").join(format!("compose-v{version}"));
-    folder.join("cli-plugins/docker-compose").is_file().then_some(folder)
+    let go_mod = include_str!("../../compose/go.mod");
+    built::folder("compose", go_mod, "github.com/docker/compose/v5", "cli-plugins/docker-compose")
+}
+
+/// The folder with BuildKit's client, to be `DOCKER_CONFIG`; none if `cargo xtask buildx` did not build it.
+pub fn buildx() -> Option<PathBuf> {
+    let go_mod = include_str!("../../buildx/go.mod");
+    built::folder("buildx", go_mod, "github.com/docker/buildx", "cli-plugins/docker-buildx")
 }

@@ -1,5 +1,6 @@
 //! The programs that a cluster is made of, and where they are.
 
+use crate::built;
 use std::path::{Path, PathBuf};
 
 /// The programs of the system are often not in the path of a user.
@@ -19,7 +20,7 @@ const SYSTEM: &[(&str, &str)] = &[
 ];
 /// Where Debian's `containernetworking-plugins` puts them.
 pub(super) const CNI: &str = "/usr/lib/cni";
-const MODULE: &str = include_str!("../../kubernetes/go.mod");
+const GO_MOD: &str = include_str!("../../kubernetes/go.mod");
 
 /// Where the programs of Kubernetes are, as `cargo xtask kube` built them.
 #[derive(Clone, Debug)]
@@ -39,11 +40,10 @@ impl Programs {
         if !Path::new(CNI).join("bridge").is_file() {
             return Err("Debian's containernetworking-plugins".into());
         }
-        let folder = cache().ok_or("HOME to be set")?.join(format!("kubernetes-{}", version()));
-        match folder.join("nodes").is_file() && folder.join("kubelet").is_file() {
-            true => Ok(Self { folder }),
-            false => Err("the programs of Kubernetes, which `cargo xtask kube build` makes".into()),
-        }
+        // They come all at once, or not at all.
+        let folder = built::folder("kubernetes", GO_MOD, "k8s.io/kubernetes", "kubelet");
+        let lacking = || "the programs of Kubernetes, which `cargo xtask kube build` makes".into();
+        folder.map(|folder| Self { folder }).ok_or_else(lacking)
     }
 
     /// A program of Kubernetes, such as `kubectl`; of the system, if it is none.
@@ -63,19 +63,6 @@ pub fn lacking() -> Option<String> {
     Programs::find().err()
 }
 
-/// The version of Kubernetes.
-fn version() -> &'static str {
-    let after = MODULE.split("k8s.io/kubernetes ").nth(1).unwrap_or_default();
-    after.split_whitespace().next().unwrap_or_default()
-}
-
 fn found(name: &str) -> Option<PathBuf> {
     PATH.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
-}
-
-/// Where what the checks need is kept, as in `.ci/run`.
-fn cache() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")));
-    base.map(|base| base.join("deployctl-ci"))
 }

@@ -1,9 +1,12 @@
 //! A registry that has the interface for referrers, which Debian's has not: `cargo xtask registry` builds it.
 
 use super::Registry;
+use crate::built;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+const PROGRAM: &str = "deployctl-live-registry";
 
 impl Registry {
     /// Starts one that says itself what refers to an image; none, with a word about it, where it was not built.
@@ -26,9 +29,7 @@ impl Registry {
 }
 
 fn program() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).map(PathBuf::from);
-    let base = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?.join("deployctl-ci");
-    let folders = std::fs::read_dir(base).ok()?.flatten().map(|entry| entry.path());
-    let mut programs = folders.map(|folder| folder.join("deployctl-live-registry"));
-    programs.find(|program| program.is_file())
+    let go_mod = include_str!("../../registry/go.mod");
+    let folder = built::folder("registry", go_mod, "github.com/google/go-containerregistry", PROGRAM)?;
+    Some(folder.join(PROGRAM))
 }

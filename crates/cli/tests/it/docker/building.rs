@@ -2,14 +2,12 @@
 
 use super::{API, engine, world};
 use crate::it::world::World;
+use deployctl_live::dockerd;
 use std::path::PathBuf;
 
 /// A folder for `DOCKER_CONFIG` whose client builds with BuildKit; none, with a word about it, where that was not built.
 fn buildkit() -> Option<PathBuf> {
-    let var = |name| std::env::var_os(name).map(PathBuf::from);
-    let base = var("XDG_CACHE_HOME").or_else(|| Some(var("HOME")?.join(".cache")))?.join("deployctl-ci");
-    let folders = std::fs::read_dir(base).into_iter().flatten().flatten().map(|entry| entry.path());
-    let found = folders.into_iter().find(|folder| folder.join("cli-plugins/docker-buildx").is_file());
+    let found = dockerd::buildx();
     if found.is_none() {
         assert!(std::env::var("DEPLOYCTL_LIVE").is_err(), "these tests need BuildKit's client: `cargo xtask buildx`");
         eprintln!("skipped: it needs BuildKit's client; `cargo xtask buildx` builds it");

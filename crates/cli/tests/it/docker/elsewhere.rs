@@ -30,6 +30,8 @@ fn a_life(far: &Far, world: &World, app: &str) {
     world.ok("deploy --env dev --all --version v2");
     assert_eq!(world.served(app), "v2");
     assert_eq!(far.engine.containers(app).len(), 2, "the old ones are gone");
+    let disk = &world.json("disk")["engine"];
+    assert!(disk["free_bytes"].is_null(), "what is free here says nothing of there: {disk}");
     let logs = world.ok(&format!("logs --env dev --app {app}")).out;
     assert!(logs.contains("two") && logs.contains("listening on 8080"), "{logs}");
     world.ok(&format!("rollback --env dev --app {app}"));
