@@ -1,6 +1,7 @@
 //! `kube`: a real Kubernetes cluster on this machine: `build` its programs, `up`, `down`, `test`.
 //!
-//! The programs are built from their Go module once per version, outside of the tree.
+//! Kubernetes' programs are built from their Go module once per version, outside of the tree; our own beside them every time,
+//! since Go knows what has changed.
 
 use crate::go;
 use std::env;
@@ -9,9 +10,10 @@ use std::process::{Command, ExitCode};
 
 /// As in `live/kubernetes/go.mod`.
 const MODULE: &str = "k8s.io/kubernetes";
-/// The programs that the module's `tool` lines name, and our own.
+/// The programs that the module's `tool` lines name.
 const PROGRAMS: &[&str] =
-    &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "pod"];
+    &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+const OWN: &[&str] = &["nodes", "pod"];
 
 pub(crate) fn run(root: &Path) -> ExitCode {
     let done = match env::args().nth(2).as_deref() {
@@ -34,9 +36,16 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     let module = root.join("live/kubernetes");
     let version = go::version(&module, MODULE)?;
     let folder = go::cache()?.join(format!("kubernetes-{version}"));
-    if PROGRAMS.iter().all(|name| folder.join(name).is_file()) {
-        return Ok(folder);
+    if !PROGRAMS.iter().all(|name| folder.join(name).is_file()) {
+        build_kubernetes(&module, &version, &folder)?;
     }
+    for name in OWN {
+        go::build(&module, &format!("./{name}"), "", &folder.join(name))?;
+    }
+    Ok(folder)
+}
+
+fn build_kubernetes(module: &Path, version: &str, folder: &Path) -> Result<(), String> {
     eprintln!("building Kubernetes {version}: about five minutes, once");
     let number: Vec<&str> = version.trim_start_matches('v').split('.').collect();
     let [major, minor, ..] = number[..] else { return Err(format!("{version} is no version")) };
@@ -48,10 +57,9 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     let mut into = new.clone().into_os_string();
     // A folder, for several programs.
     into.push("/");
-    go::run(&module, &["tool", "./nodes", "./pod"], &flags, &into)?;
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::rename(&new, &folder).map_err(|e| e.to_string())?;
-    Ok(folder)
+    go::run(module, &["tool"], &flags, &into)?;
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::rename(&new, folder).map_err(|e| e.to_string())
 }
 
 fn kube(root: &Path, what: &str) -> Result<(), String> {

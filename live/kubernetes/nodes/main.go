@@ -87,12 +87,15 @@ func begin(name string) error {
 			Conditions: []core.NodeCondition{{Type: core.NodeReady, Status: core.ConditionTrue, Reason: "Simulated"}},
 		},
 	}
-	made, err := client.CoreV1().Nodes().Create(all, node, meta.CreateOptions{})
+	if _, err := client.CoreV1().Nodes().Create(all, node, meta.CreateOptions{}); err != nil {
+		return err
+	}
+	// A patch, since controllers write to a new node at once: whoever read it before them would be in conflict.
+	patch, err := json.Marshal(map[string]any{"status": node.Status})
 	if err != nil {
 		return err
 	}
-	made.Status = node.Status
-	_, err = client.CoreV1().Nodes().UpdateStatus(all, made, meta.UpdateOptions{})
+	_, err = client.CoreV1().Nodes().Patch(all, name, types.StrategicMergePatchType, patch, meta.PatchOptions{}, "status")
 	return err
 }
 

@@ -93,7 +93,12 @@ impl Cluster {
 
     /// The last lines that a part wrote.
     pub(super) fn last_words(&self, part: Part) -> String {
-        let path = self.folder.join(format!("{}.log", part.program()));
+        self.written(part.program())
+    }
+
+    /// The last lines that a program wrote.
+    pub(super) fn written(&self, program: &str) -> String {
+        let path = self.folder.join(format!("{program}.log"));
         let text = String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
         let lines: Vec<&str> = text.lines().rev().take(4).collect();
         lines.join("; ")

@@ -15,11 +15,14 @@ impl Cluster {
         let mut command = Command::new(self.programs.of("nodes"));
         command.arg(self.kubeconfig()).arg(count.to_string()).stdin(Stdio::piped());
         command.stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
-        let nodes = Nodes(command.spawn().map_err(|e| format!("simulated nodes: {e}"))?);
+        let mut nodes = Nodes(command.spawn().map_err(|e| format!("simulated nodes: {e}"))?);
         self.wait_for("simulated nodes", |cluster| {
+            if let Ok(Some(status)) = nodes.0.try_wait() {
+                return Some(Err(format!("simulated nodes ended with {status}: {}", cluster.written("nodes"))));
+            }
             let answer = cluster.kubectl(&["get", "nodes", "-l", "deployctl.test/simulated", "-o", "name"]).ok()?;
-            (answer.lines().count() == count).then_some(())
-        })?;
+            (answer.lines().count() == count).then_some(Ok(()))
+        })??;
         Ok(nodes)
     }
 }
