@@ -1,7 +1,7 @@
 //! `kube`: a real Kubernetes cluster on this machine: `build` its programs, `up`, `down`, `test`.
 //!
-//! Kubernetes' programs are built from their Go module once per version, outside of the tree; our own beside them every time,
-//! since Go knows what has changed.
+//! Kubernetes' programs, Helm and Kustomize are built from their Go modules once per version, outside of the tree; our own beside
+//! them every time, since Go knows what has changed.
 
 use crate::go;
 use std::env;
@@ -14,6 +14,11 @@ const MODULE: &str = "k8s.io/kubernetes";
 const PROGRAMS: &[&str] =
     &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
 const OWN: &[&str] = &["nodes", "pod"];
+/// Programs with a folder of their own below `live`: the folder, the module and the program's package in it.
+const BESIDE: &[(&str, &str, &str)] = &[
+    ("helm", "helm.sh/helm/v4", "helm.sh/helm/v4/cmd/helm"),
+    ("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "sigs.k8s.io/kustomize/kustomize/v5"),
+];
 
 pub(crate) fn run(root: &Path) -> ExitCode {
     let done = match env::args().nth(2).as_deref() {
@@ -41,6 +46,14 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     }
     for name in OWN {
         go::build(&module, &format!("./{name}"), "", &folder.join(name))?;
+    }
+    for (name, module, package) in BESIDE {
+        let from = root.join("live").join(name);
+        let program = go::cache()?.join(format!("{name}-{}", go::version(&from, module)?)).join(name);
+        if !program.is_file() {
+            eprintln!("building {name}: a minute or two, once");
+            go::build(&from, package, "", &program)?;
+        }
     }
     Ok(folder)
 }

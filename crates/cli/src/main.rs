@@ -13,6 +13,7 @@ mod follow;
 mod output;
 mod project;
 mod registry;
+mod render;
 mod role;
 mod secrets;
 mod signed;

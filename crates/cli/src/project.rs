@@ -3,6 +3,7 @@
 use crate::args::Where;
 use crate::compose::{self, Values};
 use crate::fail::Failure;
+use crate::render;
 use crate::secrets::Reader;
 use crate::signed;
 use deployctl_core::ask::{By, Deploy, DeployLeg};
@@ -27,13 +28,16 @@ pub(crate) fn dir(given: Option<&Path>) -> Result<PathBuf, Failure> {
     })
 }
 
-/// The specification, with what its Compose files say and the secrets of these: of all, or of those that `only` needs.
+/// The specification, with what its Compose files say and the secrets of these, and with what is rendered for a version: of
+/// all, or of those that `only` needs.
 pub(crate) fn load(
     given: Option<&Path>,
     overlays: &[PathBuf],
     only: Option<&AppName>,
+    version: Option<&Version>,
 ) -> Result<(Spec, Values), Failure> {
-    compose::read(Spec::load(&dir(given)?, overlays)?, only)
+    let spec = Spec::load(&dir(given)?, overlays)?.for_version(version.cloned());
+    compose::read(render::read(spec, only)?, only)
 }
 
 /// The project's name, if there is a project; of a broken specification what it says as its name. Looking and going back

@@ -8,5 +8,6 @@ pub mod images;
 pub mod manifest;
 pub mod object;
 pub mod order;
+pub mod ownership;
 pub mod pods;
 pub mod verdict;

@@ -92,7 +92,7 @@ impl Spec {
     }
 
     /// An app, or the one that it is a service of, with all that it depends on anywhere.
-    fn needed(&self, only: &AppName) -> BTreeSet<AppName> {
+    pub(crate) fn needed(&self, only: &AppName) -> BTreeSet<AppName> {
         let mut needed = BTreeSet::new();
         let mut open: Vec<AppName> = AppName::new(only.group().unwrap_or(only.as_str())).into_iter().collect();
         while let Some(app) = open.pop() {

@@ -31,7 +31,7 @@ pub use composed::{ComposeAsk, Composed, compose_trouble, compose_unset, printed
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
 pub use init::{Listing, init};
 pub use load::{FILE_NAMES, find_project};
-pub use manifests::Manifests;
+pub use manifests::{Chart, ManifestSource, Manifests};
 pub use resolve::{Build, ImageBuild, ResolvedApp};
 pub use schema::schema;
 pub use source::Source;

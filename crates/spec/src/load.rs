@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::diagnostic::Diagnostics;
-use crate::manifests::Manifests;
+use crate::manifests::{ManifestSource, Manifests};
 use crate::source::Source;
 use crate::spec::Spec;
 use std::io::{ErrorKind, Read};
@@ -21,8 +21,10 @@ impl Spec {
         }
         let spec = Self::parse(&dir, sources)?;
         let mut manifests = Vec::new();
-        for directory in spec.manifest_directories()? {
-            manifests.push(self::manifests(&dir, directory)?);
+        for source in spec.manifest_sources(None)? {
+            if let ManifestSource::Directory(directory) = source {
+                manifests.push(self::manifests(&dir, directory)?);
+            }
         }
         spec.with_manifests(manifests)
     }
@@ -38,7 +40,7 @@ fn manifests(dir: &Path, directory: String) -> Result<Manifests, Diagnostics> {
     collect(dir, Path::new(&directory), 0, &mut paths)?;
     paths.sort();
     let files: Result<Vec<Source>, Diagnostics> = paths.iter().map(|path| read(path, &name_of(dir, path))).collect();
-    Ok(Manifests { directory, files: files? })
+    Ok(Manifests { from: ManifestSource::Directory(directory), files: files? })
 }
 
 fn name_of(dir: &Path, path: &Path) -> String {

@@ -1,20 +1,68 @@
-//! Manifests of Kubernetes: files of one or several documents each.
+//! Manifests of Kubernetes: where they come from, and texts of one or several documents each.
 
 use crate::code::Code;
 use crate::diagnostic::{Diagnostics, Findings};
 use crate::resolve::{Question, kubernetes};
 use crate::source::{Place, Source, Sources};
 use crate::spec::Spec;
-use crate::text::shorten_to;
+use crate::text::{shorten, shorten_to};
+use deployctl_core::id::AppName;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// The manifests of a directory.
+/// Where manifests come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ManifestSource {
+    /// The files of a directory, absolute.
+    Directory(String),
+    /// What Kustomize makes of the overlay in a directory, absolute.
+    Kustomize(String),
+    /// What Helm makes of a chart.
+    Helm(Chart),
+}
+
+/// What Helm is asked to render.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chart {
+    /// An absolute path, `oci://...`, or a name in the repository.
+    pub chart: String,
+    /// The address of the repository.
+    pub repository: Option<String>,
+    /// The chart's version.
+    pub version: Option<String>,
+    /// Files with values, absolute.
+    pub values: Vec<String>,
+    /// Values over those of the files.
+    pub set: Map<String, Value>,
+    /// The name of the release.
+    pub release: String,
+    /// The namespace of the release.
+    pub namespace: String,
+    /// Which Kubernetes it is rendered for.
+    pub kube_version: Option<String>,
+    /// Which APIs there are besides.
+    pub api_versions: Vec<String>,
+}
+
+impl ManifestSource {
+    /// What a person calls it.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Directory(path) => format!("`{}`", shorten(path)),
+            Self::Kustomize(path) => format!("the overlay `{}`", shorten(path)),
+            Self::Helm(chart) => format!("the chart `{}`", shorten(&chart.chart)),
+        }
+    }
+}
+
+/// Manifests, as texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifests {
-    /// The directory, absolute, as it was when they were read.
-    pub directory: String,
-    /// The files, as the person names them.
+    /// Where they come from.
+    #[serde(flatten)]
+    pub from: ManifestSource,
+    /// The files, as the person names them; or what was rendered.
     pub files: Vec<Source>,
 }
 
@@ -27,19 +75,23 @@ pub(crate) struct Read {
 }
 
 impl Spec {
-    /// The directories whose manifests are needed before anything can be resolved, each once.
-    pub fn manifest_directories(&self) -> Result<Vec<String>, Diagnostics> {
+    /// Where the manifests come from that are needed before anything can be resolved, or, with `only`, before this app can
+    /// be and what it depends on. Each once.
+    pub fn manifest_sources(&self, only: Option<&AppName>) -> Result<Vec<ManifestSource>, Diagnostics> {
         let mut findings = Findings::new(&self.sources);
-        let mut all: Vec<String> = Vec::new();
-        for (environment, region, app) in self.places() {
-            let question = Question { spec: self, sources: &self.sources, environment, app, region, version: None };
-            let directory = kubernetes::directory(&question, &mut findings);
-            all.extend(directory.filter(|directory| !all.contains(directory)));
+        let mut all: Vec<ManifestSource> = Vec::new();
+        let needed = only.map(|only| self.needed(only));
+        let is_needed = |app: &AppName| needed.as_ref().is_none_or(|needed| needed.contains(app));
+        for (environment, region, app) in self.places().filter(|(_, _, app)| is_needed(app)) {
+            let version = self.version.clone();
+            let question = Question { spec: self, sources: &self.sources, environment, app, region, version };
+            let source = kubernetes::source(&question, &mut findings);
+            all.extend(source.filter(|source| !all.contains(source)));
         }
         if findings.failed() { Err(findings.finish()) } else { Ok(all) }
     }
 
-    /// The specification with the manifests of these directories: checked again, as a whole.
+    /// The specification with these manifests as well: checked again, as a whole.
     pub fn with_manifests(mut self, manifests: Vec<Manifests>) -> Result<Self, Diagnostics> {
         if manifests.is_empty() {
             return Ok(self);
@@ -90,13 +142,16 @@ fn read(index: u32, source: &Source, findings: &mut Findings<'_>) -> Vec<(Place,
     let top = Place { source: index, line: 1, column: 1, width: 1 };
     let file = source.name.rsplit('/').next().unwrap_or_default();
     let other = match file {
-        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => Some("Kustomize overlays are"),
-        "Chart.yaml" => Some("Helm charts are"),
+        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => {
+            Some(("this is a Kustomize overlay", "name its directory under `kustomize` instead of `manifests`"))
+        }
+        "Chart.yaml" => {
+            Some(("this is a Helm chart", "name its directory under `helm` instead of `manifests`: `chart: DIRECTORY`"))
+        }
         _ => None,
     };
-    if let Some(other) = other {
-        let help = "render it into a directory of its own, and name that under `manifests`";
-        findings.error_help(top, Code::NotBuilt, format!("{other} not built yet"), help);
+    if let Some((what, help)) = other {
+        findings.error_help(top, Code::Contradiction, what, help);
         return Vec::new();
     }
     let mut found = Vec::new();

@@ -3,6 +3,7 @@
 mod app;
 mod checks;
 mod compose;
+mod kubernetes;
 mod routing;
 mod shapes;
 mod strategy;
@@ -10,6 +11,7 @@ mod strategy;
 pub(crate) use app::*;
 pub(crate) use checks::*;
 pub(crate) use compose::*;
+pub(crate) use kubernetes::*;
 pub(crate) use routing::*;
 pub(crate) use shapes::*;
 pub(crate) use strategy::*;

@@ -10,11 +10,11 @@ use deployctl_core::id::{AppName, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Stands for the version that is not known yet.
-const ANY_VERSION: &str = "0";
+pub(crate) const ANY_VERSION: &str = "0";
 
 /// Resolves everything for every environment and region; what is wrong goes to `findings`.
 pub(crate) fn check<'a>(spec: &'a Spec, findings: &mut Findings<'a>) {
-    let version = Version::new(ANY_VERSION).ok();
+    let version = spec.version.clone().or_else(|| Version::new(ANY_VERSION).ok());
     for environment in &spec.environments {
         let mut everywhere: Vec<Answer> = Vec::new();
         for region in &environment.regions {

@@ -27,6 +27,8 @@ pub struct Spec {
     pub(crate) apps: Vec<AppName>,
     pub(crate) trees: BTreeMap<AppName, Tree>,
     pub(crate) vars: BTreeMap<String, String>,
+    /// The version that it was asked for, if that is known.
+    pub(crate) version: Option<Version>,
     /// The manifests of the apps that run in a cluster.
     pub(crate) manifests: Vec<crate::manifests::Read>,
     /// What Compose made of the files of the apps that are Compose projects.
@@ -86,6 +88,11 @@ impl Spec {
         spec.warnings = findings.finish();
         spec.sources = sources;
         Ok(spec)
+    }
+
+    /// The same, for this version: what is rendered, is rendered for it.
+    pub fn for_version(self, version: Option<Version>) -> Self {
+        Self { version, ..self }
     }
 
     /// The texts that it was read from, to be kept with a release and read again by [`Spec::parse`].
@@ -223,6 +230,7 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
         apps,
         trees,
         vars,
+        version: None,
         manifests: Vec::new(),
         composed: Vec::new(),
         own_sources: sources.0.len(),

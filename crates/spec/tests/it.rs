@@ -8,6 +8,7 @@ mod it {
     mod load;
     mod manifests;
     mod properties;
+    mod rendered;
     mod resolve;
     mod schema;
 

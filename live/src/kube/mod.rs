@@ -13,7 +13,7 @@ mod programs;
 mod simulated;
 
 pub use parts::Part;
-pub use programs::{Programs, lacking};
+pub use programs::{Programs, helm, kustomize, lacking};
 pub use simulated::Nodes;
 
 use network::Network;

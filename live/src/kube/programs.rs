@@ -21,6 +21,8 @@ const SYSTEM: &[(&str, &str)] = &[
 /// Where Debian's `containernetworking-plugins` puts them.
 pub(super) const CNI: &str = "/usr/lib/cni";
 const GO_MOD: &str = include_str!("../../kubernetes/go.mod");
+const HELM: &str = include_str!("../../helm/go.mod");
+const KUSTOMIZE: &str = include_str!("../../kustomize/go.mod");
 
 /// Where the programs of Kubernetes are, as `cargo xtask kube` built them.
 #[derive(Clone, Debug)]
@@ -56,6 +58,16 @@ impl Programs {
     pub fn pod(&self) -> PathBuf {
         self.folder.join("pod")
     }
+}
+
+/// The folder with `helm`; none if `cargo xtask kube build` did not build it.
+pub fn helm() -> Option<PathBuf> {
+    built::folder("helm", HELM, "helm.sh/helm/v4", "helm")
+}
+
+/// The folder with `kustomize`; none if `cargo xtask kube build` did not build it.
+pub fn kustomize() -> Option<PathBuf> {
+    built::folder("kustomize", KUSTOMIZE, "sigs.k8s.io/kustomize/kustomize/v5", "kustomize")
 }
 
 /// What this machine lacks to run a cluster.

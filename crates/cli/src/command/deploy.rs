@@ -8,7 +8,8 @@ use crate::{asking, build, follow, project};
 use deployctl_api::paths;
 
 pub(crate) async fn deploy(context: &Context, args: &Deploy) -> Result<(), Failure> {
-    let spec = project::load(context.project(), &args.overlays.config, args.place.apps.app.as_ref())?;
+    let only = args.place.apps.app.as_ref();
+    let spec = project::load(context.project(), &args.overlays.config, only, args.version.as_ref())?;
     let mut wanted = Wanted::new(spec, &args.place, args.version.as_ref())?;
     let plan = args.plan.as_deref().map(super::plan::read).transpose()?;
     let built = build::missing(context, &mut wanted, &args.build, plan.as_deref()).await?;

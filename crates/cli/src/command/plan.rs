@@ -21,7 +21,8 @@ use std::path::Path;
 const PLAN_BYTES_MAX: u64 = 16 << 20;
 
 pub(crate) async fn plan(context: &Context, args: &Plan) -> Result<(), Failure> {
-    let spec = project::load(context.project(), &args.overlays.config, args.place.apps.app.as_ref())?;
+    let only = args.place.apps.app.as_ref();
+    let spec = project::load(context.project(), &args.overlays.config, only, args.version.as_ref())?;
     let mut wanted = Wanted::new(spec, &args.place, args.version.as_ref())?;
     let built = build::missing(context, &mut wanted, &args.build, None).await?;
     let ask = wanted.ask(asking::by(None), None, built.here)?;

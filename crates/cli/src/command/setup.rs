@@ -28,7 +28,7 @@ pub(crate) fn init(context: &Context, args: &Init) -> Result<(), Failure> {
 }
 
 pub(crate) fn validate(context: &Context, args: &Overlays) -> Result<(), Failure> {
-    let (spec, _) = project::load(context.project(), &args.config, None)?;
+    let (spec, _) = project::load(context.project(), &args.config, None, None)?;
     let warnings = spec.warnings.render(crate::output::colour_err());
     if !warnings.trim().is_empty() {
         err(warnings.trim_end());

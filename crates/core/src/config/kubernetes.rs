@@ -13,6 +13,9 @@ pub struct KubernetesConfig {
     pub namespace: String,
     /// How long an object may be in trouble that may heal by itself, such as an image that cannot be pulled.
     pub patience: Span,
+    /// Whether objects of others that are there already are taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopt: bool,
     /// The objects, images put in, in the order of the files.
     pub objects: Vec<ManifestObject>,
 }

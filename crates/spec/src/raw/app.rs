@@ -70,6 +70,16 @@ pub(crate) struct Settings {
     /// it and below.
     #[schemars(extend("examples" = ["kubernetes/{{ environment }}"]))]
     pub(crate) manifests: Option<At<Text>>,
+    /// `target: kubernetes`: the directory of a Kustomize overlay, relative to the project, instead of `manifests`.
+    #[schemars(extend("examples" = ["kubernetes/overlays/{{ environment }}"]))]
+    pub(crate) kustomize: Option<At<Text>>,
+    /// `target: kubernetes`: a Helm chart, instead of `manifests`.
+    #[schemars(extend("examples" = [{"chart": "charts/shop", "set": {"image.tag": "{{ version }}"}}]))]
+    pub(crate) helm: Option<At<Helm>>,
+    /// `target: kubernetes`: whether objects of these names that are there already, made with `kubectl` or Helm, are taken over.
+    /// Without it, they are named and nothing is changed.
+    #[schemars(extend("default" = false, "examples" = [true]))]
+    pub(crate) adopt: Option<At<bool>>,
     /// `target: kubernetes`: the context of the kubeconfig. Without it, the cluster that deployctl itself runs in.
     #[schemars(extend("examples" = ["prod-eu"]))]
     pub(crate) context: Option<At<Text>>,

@@ -1,15 +1,17 @@
 //! An app that is a set of objects in a cluster.
 
-use super::{Context, Question, context};
+mod source;
+
+pub(crate) use source::source;
+
+use super::{Context, Question};
 use crate::code::Code;
 use crate::diagnostic::Findings;
-use crate::manifests::{Read, words};
+use crate::manifests::{ManifestSource, Read, words};
 use crate::raw::{At, Either, Settings, StrategyName, Text};
 use crate::source::Place;
 use crate::text::{shorten, suggest};
-use deployctl_compose::MARKER;
 use deployctl_core::config::{KubernetesConfig, ManifestObject};
-use deployctl_core::id::Version;
 use deployctl_core::time::Span;
 use deployctl_kubernetes::object::Name;
 use deployctl_kubernetes::{images, manifest};
@@ -22,31 +24,6 @@ fn is_meant(settings: &Settings) -> bool {
     settings.target.as_ref().is_some_and(|target| target.value.0 == "kubernetes")
 }
 
-/// The directory of the app's manifests; none if it runs elsewhere, or is wrong.
-pub(crate) fn directory<'a>(question: &Question<'a>, findings: &mut Findings<'a>) -> Option<String> {
-    let settings = question.spec.settings(question.environment, question.app, findings)?;
-    let at = question.spec.trees.get(question.app)?.at;
-    let marker = Version::new(MARKER).ok()?;
-    let mut cx = context(question, &settings, &marker, at, findings);
-    if is_meant(&settings) { named(&settings, &mut cx) } else { None }
-}
-
-/// The directory, in a context where a marker stands for the version.
-fn named(settings: &Settings, cx: &mut Context<'_, '_>) -> Option<String> {
-    let Some(text) = &settings.manifests else {
-        let help = "say where they are: `manifests: \"kubernetes/{{ environment }}\"`";
-        cx.findings.error_help(cx.at, Code::MissingKey, "this app has no `manifests`", help);
-        return None;
-    };
-    let path = cx.path(text);
-    if path.contains(MARKER) {
-        let help = "the same files are read for every version; its images go under `images`";
-        cx.findings.error_help(text.at, Code::BadValue, "the version cannot be part of the directory", help);
-        return None;
-    }
-    Some(path)
-}
-
 /// The objects, as far as the manifests were read already.
 pub(super) fn target(
     question: &Question<'_>,
@@ -54,14 +31,15 @@ pub(super) fn target(
     cx: &mut Context<'_, '_>,
 ) -> Option<KubernetesConfig> {
     refuse(settings, cx);
-    let directory = directory(question, &mut Findings::new(question.sources))?;
-    let read = question.spec.manifests.iter().find(|read| read.manifests.directory == directory)?;
+    let from = source(question, &mut Findings::new(question.sources))?;
+    let read = question.spec.manifests.iter().find(|read| read.manifests.from == from)?;
     let namespace = namespace(settings, cx)?;
     let objects = objects(read, &namespace, cx);
     Some(KubernetesConfig {
         context: settings.context.as_ref().map(|text| cx.plain(text)),
         namespace,
         patience: cx.span_above_zero(settings.patience.as_ref(), PATIENCE),
+        adopt: settings.adopt.as_ref().is_some_and(|adopt| adopt.value),
         objects: with_images(objects, settings, cx),
     })
 }
@@ -105,8 +83,11 @@ fn objects(read: &Read, namespace: &str, cx: &mut Context<'_, '_>) -> Vec<Manife
     }
     if all.is_empty() && !cx.findings.failed() {
         let at = cx.at;
-        let help = "objects stand in files that end in `.yaml`, `.yml` or `.json`";
-        let message = format!("there is no object in `{}`", shorten(&read.manifests.directory));
+        let message = format!("there is no object in {}", read.manifests.from.words());
+        let help = match read.manifests.from {
+            ManifestSource::Directory(_) => "objects stand in files that end in `.yaml`, `.yml` or `.json`",
+            ManifestSource::Kustomize(_) | ManifestSource::Helm(_) => "it was rendered, and nothing came out",
+        };
         cx.findings.error_help(at, Code::Empty, message, help);
     }
     all
@@ -123,14 +104,22 @@ fn with_images(mut objects: Vec<ManifestObject>, settings: &Settings, cx: &mut C
         let help = suggest(&key.value.0, names.iter().map(String::as_str));
         cx.findings.error_help(key.at, Code::UnknownName, message, help);
     }
-    let moves = said.iter().any(|(_, text)| text.value.0.contains("version"));
-    if !moves && settings.version.is_none() {
+    if !moves(settings) && settings.version.is_none() {
         let at = cx.at;
         let message = "no image has the version in it: every version runs the same";
         let help = "name the containers that a version changes: `images: { web: \"shop:{{ version }}\" }`";
         cx.findings.warning(at, Code::Contradiction, message, help);
     }
     objects
+}
+
+/// Whether another version has other objects.
+fn moves(settings: &Settings) -> bool {
+    let images = settings.images.iter().flat_map(|entries| &entries.0).map(|(_, text)| text);
+    let helm = settings.helm.as_ref().map(|helm| &helm.value);
+    let set = helm.and_then(|helm| helm.set.as_ref()).into_iter().flat_map(|set| &set.0).map(|(_, text)| text);
+    let version = helm.and_then(|helm| helm.version.as_ref());
+    images.chain(set).chain(version).any(source::moves)
 }
 
 /// The keys of an app that the manifests have.
@@ -187,6 +176,9 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
 pub(super) fn not(settings: &Settings, cx: &mut Context<'_, '_>) {
     let said = [
         (settings.manifests.as_ref().map(|x| x.at), "manifests"),
+        (settings.kustomize.as_ref().map(|x| x.at), "kustomize"),
+        (settings.helm.as_ref().map(|x| x.at), "helm"),
+        (settings.adopt.as_ref().map(|x| x.at), "adopt"),
         (settings.context.as_ref().map(|x| x.at), "context"),
         (settings.namespace.as_ref().map(|x| x.at), "namespace"),
         (settings.patience.as_ref().map(|x| x.at), "patience"),

@@ -46,6 +46,7 @@ pub(super) fn tables(schema: &Value) -> Vec<(String, Vec<(String, Value)>)> {
         "Capabilities",
         "ImageBuild",
         "Verify",
+        "Helm",
     ];
     let definitions = schema["$defs"].as_object().expect("definitions");
     let unlisted: Vec<&String> =
@@ -92,6 +93,7 @@ fn heading(name: &str) -> &str {
         "Capabilities" => "`capabilities`",
         "ImageBuild" => "`build`, as a map",
         "Verify" => "`verify`",
+        "Helm" => "`helm`",
         other => panic!("`{other}` has no heading"),
     }
 }

@@ -113,7 +113,12 @@ fn what_is_wrong_is_told_with_file_and_line() {
             &[("kubernetes/dev/a.yaml", WEB), ("kubernetes/dev/b.yaml", WEB)],
             &["Pod/web stands in kubernetes/dev/a.yaml:3 too", "kubernetes/dev/b.yaml:3"],
         ),
-        (SPEC, &[("kubernetes/dev/kustomization.yaml", "resources: []")], &["Kustomize overlays are not built yet"]),
+        (
+            SPEC,
+            &[("kubernetes/dev/kustomization.yaml", "resources: []")],
+            &["this is a Kustomize overlay", "`kustomize`"],
+        ),
+        (SPEC, &[("kubernetes/dev/Chart.yaml", "name: x")], &["this is a Helm chart", "`chart: DIRECTORY`"]),
         (SPEC, &[], &["cannot read the manifests in `kubernetes/dev`"]),
         (SPEC, &[("kubernetes/dev/a.yaml", "# nothing\n")], &["spec-empty", "there is no object in"]),
         (

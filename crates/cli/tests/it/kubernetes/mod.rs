@@ -2,6 +2,7 @@
 
 mod bad;
 pub(crate) mod cluster;
+mod rendered;
 mod trouble;
 mod verdict;
 
