@@ -118,7 +118,7 @@ pub(crate) enum Command {
     /// Replace the instances of what is current by new ones.
     Restart(Change),
     /// Stop an app; its data and releases stay.
-    Down(Change),
+    Down(Down),
     /// Answer requests with a maintenance page, or stop doing so.
     Maintenance(Maintenance),
     /// What the instances print.
@@ -153,7 +153,8 @@ impl Command {
             Self::Deploy(args) => args.waiting.json_log,
             Self::Rollback(args) => args.waiting.json_log,
             Self::Promote(args) => args.waiting.json_log,
-            Self::Restart(args) | Self::Down(args) => args.waiting.json_log,
+            Self::Restart(args) => args.waiting.json_log,
+            Self::Down(args) => args.change.waiting.json_log,
             Self::Attach(args) => args.json_log,
             _ => false,
         }
@@ -319,6 +320,15 @@ pub(crate) struct Change {
     pub(crate) place: Where,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
+}
+
+#[derive(Args)]
+pub(crate) struct Down {
+    #[command(flatten)]
+    pub(crate) change: Change,
+    /// Objects of a cluster: leave them as they are, for the tool that they came from; only what deployctl keeps of them goes.
+    #[arg(long)]
+    pub(crate) hand_back: bool,
 }
 
 #[derive(Args)]

@@ -53,7 +53,15 @@ fn kustomize(dir: &Path, overlay: &str, from: &ManifestSource) -> Result<String,
         command.args(args).current_dir(dir);
         match program::run(command, "") {
             Err(Trouble::Missing) => {}
-            done => return printed(done, program, from, "the program says the same by itself; mend the overlay"),
+            done => {
+                return printed(
+                    dir,
+                    done,
+                    program,
+                    from,
+                    "`kustomize build DIRECTORY` says the same; mend the overlay",
+                );
+            }
         }
     }
     Err(missing(
@@ -69,7 +77,7 @@ fn helm(dir: &Path, chart: &Chart, from: &ManifestSource) -> Result<String, Fail
     let values = serde_json::Value::Object(chart.set.clone()).to_string();
     match program::run(command, &values) {
         Err(Trouble::Missing) => Err(missing("Helm is needed to render the chart", "no `helm`", "`helm`, 3 or 4")),
-        done => printed(done, "helm", from, "`helm template` says the same; mend the chart or its values"),
+        done => printed(dir, done, "helm", from, "`helm template` says the same; mend the chart or its values"),
     }
 }
 
@@ -113,13 +121,15 @@ fn files_of(text: &str) -> Vec<Source> {
 
 /// What was printed, or what went wrong in the program's own words.
 fn printed(
+    dir: &Path,
     done: Result<Printed, Trouble>,
     program: &str,
     from: &ManifestSource,
     hint: &str,
 ) -> Result<String, Failure> {
     let failed = |why: String| {
-        let message = format!("{} does not render: {why}", from.words());
+        let what = from.words().replace(&format!("{}/", dir.display()), "");
+        let message = format!("{what} does not render: {why}");
         Failure::from(
             Refused::new(RefusedKind::Usage, "render-failed", message).hint(format!("nothing was changed; {hint}")),
         )

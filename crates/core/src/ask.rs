@@ -102,6 +102,9 @@ pub struct Rollback {
 pub struct Simple {
     /// Where.
     pub place: Selection,
+    /// For none: what is there is left as it is, and given up.
+    #[serde(default)]
+    pub hand_back: bool,
     /// Who asks and why.
     pub by: By,
 }

@@ -161,4 +161,6 @@ pub struct Way {
     pub maintenance: bool,
     /// Whether it is a way back: what a release says goes before what others changed meanwhile.
     pub back: bool,
+    /// Whether what is there is left as it is and only given up, where nothing is wanted.
+    pub hand_back: bool,
 }

@@ -20,6 +20,8 @@ pub enum Action {
     Restart,
     /// Stop everything; data stays.
     Down,
+    /// Give up what is there without stopping it.
+    HandBack,
 }
 
 impl fmt::Display for Action {
@@ -29,6 +31,7 @@ impl fmt::Display for Action {
             Self::Rollback => "rollback",
             Self::Restart => "restart",
             Self::Down => "down",
+            Self::HandBack => "hand back",
         })
     }
 }

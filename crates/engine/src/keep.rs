@@ -67,7 +67,7 @@ impl Engine {
             return Ok(false);
         }
         let (binding, maintenance) = (state.binding.clone(), state.maintenance);
-        let way = Way { fence: state.fence, binding, maintenance, back: false };
+        let way = Way { fence: state.fence, binding, maintenance, back: false, hand_back: false };
         let to = Waypoint { desired: state.resting.clone(), floor: 0, gates: Vec::new() };
         match self.ports.driver.converge(scope, &to, &way).await {
             Ok(Step::Done) => Ok(!state.resting.parts.is_empty()),

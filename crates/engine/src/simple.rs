@@ -14,9 +14,10 @@ impl Engine {
         self.simple(ask, Action::Restart, &Wish::Restart, "nothing is current here").await
     }
 
-    /// Stops everything; data and releases stay.
+    /// Stops everything; data and releases stay. Or hands it back: then it runs on, and is not ours any more.
     pub async fn down(self: &Arc<Self>, ask: &Simple) -> Result<Answer, Refused> {
-        self.simple(ask, Action::Down, &Wish::Down, "nothing runs here").await
+        let action = if ask.hand_back { Action::HandBack } else { Action::Down };
+        self.simple(ask, action, &Wish::Down, "nothing runs here").await
     }
 
     async fn simple(
@@ -33,6 +34,9 @@ impl Engine {
         }
         if matches!(wish, Wish::Restart) {
             standing.iter().try_for_each(|here| self.can_restart(here))?;
+        }
+        if ask.hand_back {
+            standing.iter().try_for_each(|here| self.can_hand_back(here))?;
         }
         let legs: Vec<_> = standing.iter().filter_map(|here| planner::leg(&here.place(), wish, &id, now)).collect();
         let places: Vec<_> = standing.iter().map(Standing::place).collect();
@@ -53,6 +57,17 @@ impl Engine {
         let message = format!("{}: a restart is not built for this target", here.scope.app);
         Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message)
             .hint("nothing was changed; the target's own tool does it, such as `kubectl rollout restart`"))
+    }
+
+    /// What we run ourselves ends with us: there is nobody to hand it to.
+    fn can_hand_back(&self, here: &Standing) -> Result<(), Refused> {
+        let Some(config) = &here.current else { return Ok(()) };
+        if self.ports.driver.capabilities(config).by_itself {
+            return Ok(());
+        }
+        let message = format!("{}: only objects of a cluster can be handed back", here.scope.app);
+        Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message)
+            .hint("nothing was changed; `deployctl down` stops it, and its data stays"))
     }
 
     /// The scopes of a selection; refused if there is none, or if they belong to several projects.

@@ -134,7 +134,8 @@ impl Engine {
         let scope = self.scope_state(&state.plan.legs[leg].scope).await?;
         let binding = state.legs[leg].binding.clone().unwrap_or_default();
         let back = state.back.is_some() || state.plan.action == Action::Rollback;
-        Ok(Way { fence: self.fence_of(&scope), binding, maintenance: scope.maintenance, back })
+        let hand_back = state.plan.action == Action::HandBack;
+        Ok(Way { fence: self.fence_of(&scope), binding, maintenance: scope.maintenance, back, hand_back })
     }
 
     /// Writes down what happened to a deployment, and to its scopes because of it.

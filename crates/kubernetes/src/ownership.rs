@@ -132,7 +132,12 @@ fn is_whole(entry: &Value) -> bool {
 }
 
 fn is_tool(entry: &Value) -> bool {
-    is_whole(entry) && entry["manager"].as_str().is_some_and(|manager| TOOLS.contains(&manager))
+    is_whole(entry) && entry["manager"].as_str().is_some_and(is_tool_name)
+}
+
+/// Whether fields of this manager are taken over.
+pub fn is_tool_name(manager: &str) -> bool {
+    TOOLS.contains(&manager)
 }
 
 /// Who of several tools is the one that applies it.

@@ -55,7 +55,11 @@ impl Site {
             return Ok(Step::Done);
         }
         let wanted = to.map_or(Ok(Vec::new()), |(_, config)| wanted(config))?;
-        let before = record.inventory.clone();
+        let record = match to.is_some_and(|(_, config)| config.adopt) {
+            true => self.keep_others(record, &wanted).await?,
+            false => record,
+        };
+        let before = record.clone();
         let record = self.begin(record, revision, &wanted, way).await?;
         let stages = order::stages(wanted.iter().map(|wanted| (wanted.name.clone(), wanted)));
         for (number, stage) in stages.iter().enumerate() {
@@ -73,12 +77,18 @@ impl Site {
             }
         }
         self.admitted(way.fence).await?;
-        let (left, waits) = self.prune(&record, &wanted).await?;
+        let (left, waits) = self.prune(&record, &wanted, way).await?;
         if let Some(waits) = waits {
             return Ok(Step::Pending(waits));
         }
+        if wanted.is_empty() {
+            self.forget(&record).await?;
+        }
         let since = record.written.clone();
-        self.write(&Record { inventory: left, phase: Phase::Applied, since, ..record }).await?;
+        let mut adopted = record.adopted.clone();
+        adopted.retain(|adopted| !wanted.is_empty() && left.iter().any(|entry| entry.is_same(&adopted.entry)));
+        let phase = Phase::Applied;
+        self.write(&Record { inventory: left, phase, since, adopted, handing: false, ..record }).await?;
         Ok(Step::Done)
     }
 
@@ -104,11 +114,14 @@ impl Site {
         self.write(&begun).await
     }
 
-    async fn apply(&self, wanted: &Wanted<'_>, before: &[Entry], way: &Way) -> Result<(), Fault> {
+    async fn apply(&self, wanted: &Wanted<'_>, before: &Record, way: &Way) -> Result<(), Fault> {
         let what = wanted.what();
         let path = self.path(&wanted.entry, &what).await?;
-        let known = before.iter().any(|known| known.is_same(&wanted.entry));
-        if !known {
+        let known = before.inventory.iter().any(|known| known.is_same(&wanted.entry));
+        let adopted = before.adopted.iter().any(|adopted| adopted.entry.is_same(&wanted.entry));
+        if adopted || (known && before.handing) {
+            self.take_over(wanted, &path).await?;
+        } else if !known {
             let there = self.cluster.find(&path).await.map_err(|trouble| self.fault(trouble, &what))?;
             self.check_ours(there.as_ref(), wanted)?;
         }
@@ -127,13 +140,10 @@ impl Site {
     pub(crate) fn check_ours(&self, there: Option<&Value>, wanted: &Wanted<'_>) -> Result<(), Fault> {
         let Some(why) = there.and_then(|there| applyset::stranger(there, &self.set())) else { return Ok(()) };
         let message = format!("{} is in `{}` already: {why}", wanted.what(), self.namespace);
-        Err(Fault::refused(FaultKind::Conflict, message).hint(format!(
-            "taking objects over is not built yet: give it another name, or hand it over by hand with `kubectl label {} {} {}={}`",
-            wanted.name.kind.to_lowercase(),
-            wanted.name.name,
-            applyset::PART_OF,
-            self.set()
-        )))
+        Err(Fault::refused(FaultKind::Conflict, message).hint(match there.and_then(applyset::set_of) {
+            Some(_) => "give it another name, or take it out of the other app first",
+            None => "say `adopt: true` for the app to take over what is there already, or give it another name",
+        }))
     }
 
     /// Definitions of kinds must be known to the server before objects of these kinds are.
@@ -151,7 +161,12 @@ impl Site {
 
     /// Takes away what the release does not have, and says what stays and what is waited for. Only what is part of the
     /// scope's set is touched, and never what holds data.
-    async fn prune(&self, record: &Record, wanted: &[Wanted<'_>]) -> Result<(Vec<Entry>, Option<String>), Fault> {
+    async fn prune(
+        &self,
+        record: &Record,
+        wanted: &[Wanted<'_>],
+        way: &Way,
+    ) -> Result<(Vec<Entry>, Option<String>), Fault> {
         let (mut left, mut waits) = (Vec::new(), None);
         // In the opposite order: nothing loses what it needs before it is gone itself.
         let mut entries = record.inventory.clone();
@@ -166,7 +181,13 @@ impl Site {
             if applyset::stranger(&there, &self.set()).is_some() {
                 continue;
             }
-            if order::is_kept(name.group(), &name.kind) {
+            let adopted = record.adopted.iter().find(|adopted| adopted.entry.is_same(&entry));
+            if let (true, Some(adopted)) = (way.back && wanted.is_empty(), adopted) {
+                // The release that took it over is turned back, and there is none before it.
+                self.put_back(adopted, &there).await?;
+                continue;
+            }
+            if order::is_kept(name.group(), &name.kind) || says_keep(&there) {
                 left.push(entry);
                 continue;
             }
@@ -191,4 +212,9 @@ impl Site {
             done => done.map_err(|trouble| self.fault(trouble, &what)),
         }
     }
+}
+
+/// Whether its chart says that it outlives its release.
+pub(crate) fn says_keep(there: &Value) -> bool {
+    there["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 }

@@ -77,6 +77,12 @@ impl Cluster {
         self.ask(Method::PUT, path, Some("application/json"), Some(object)).await
     }
 
+    /// Changes what is named, as this manager. With a `resourceVersion` in it only what was read.
+    pub(crate) async fn merge(&self, path: &str, patch: &Value, manager: &str) -> Result<Value, Trouble> {
+        let path = format!("{path}?fieldManager={manager}");
+        self.ask(Method::PATCH, &path, Some("application/merge-patch+json"), Some(patch)).await
+    }
+
     pub(crate) async fn delete(&self, path: &str, options: &Value) -> Result<(), Trouble> {
         self.ask(Method::DELETE, path, Some("application/json"), Some(options)).await.map(drop)
     }

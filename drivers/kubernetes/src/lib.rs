@@ -4,8 +4,10 @@
 //! A release is applied by server-side apply, in order; a record in the namespace says which objects belong to it, and
 //! carries the fence. What is true is asked of the cluster each time.
 
+mod adopt;
 mod apply;
 mod cluster;
+mod giving;
 mod logs;
 mod observe;
 mod places;
@@ -98,6 +100,7 @@ impl Inner {
     async fn converge(&self, scope: &Scope, to: &Waypoint, way: &Way) -> Result<Step, Fault> {
         let Some((revision, release)) = self.wanted(&to.desired).await? else {
             return match self.found(scope)? {
+                Some(site) if way.hand_back => self.hand_back(&site, way).await,
                 Some(site) => site.bring(None, way).await,
                 None => Ok(Step::Done),
             };
@@ -106,6 +109,20 @@ impl Inner {
         let place = self.named(scope, config)?;
         self.places.keep(scope, &place)?;
         self.site(scope, place)?.bring(Some((&revision, config)), way).await
+    }
+
+    /// Gives the objects of the release that is there back to the tool that they came from.
+    async fn hand_back(&self, site: &Site, way: &Way) -> Result<Step, Fault> {
+        let revision = site.record().await?.and_then(|record| record.revision);
+        let release = match &revision {
+            Some(revision) => Some(self.releases.release(&revision.release).await?),
+            None => None,
+        };
+        let wanted = match &release {
+            Some(release) => apply::wanted(kubernetes(&release.config)?)?,
+            None => Vec::new(),
+        };
+        site.hand_back(&wanted, way).await
     }
 
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {

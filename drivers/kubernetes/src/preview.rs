@@ -1,7 +1,8 @@
 //! What a deployment would change, and whether it can: asked of the server, which checks and changes nothing.
 
-use crate::apply::{Wanted, wanted};
+use crate::apply::{Wanted, says_keep, wanted};
 use crate::cluster::How;
+use crate::record::Record;
 use crate::site::{Site, no_namespace};
 use crate::trouble::Trouble;
 use deployctl_core::config::KubernetesConfig;
@@ -30,20 +31,21 @@ impl Site {
         let defined = defined(&all);
         let mut lines: Vec<BoxFuture<'_, Result<Option<String>, Fault>>> = Vec::new();
         for wanted in &all {
-            lines.push(self.change(wanted, &defined).boxed());
+            lines.push(self.change(wanted, &defined, config.adopt && !is_known(record.as_ref(), wanted)).boxed());
         }
         let lines: Vec<Option<String>> = stream::iter(lines).buffered(AT_ONCE).try_collect().await?;
         let mut lines: Vec<String> = lines.into_iter().flatten().collect();
+        if config.adopt {
+            lines.append(&mut self.preview_helm(&all).await?);
+        }
         for entry in record.iter().flat_map(|record| &record.inventory) {
             if all.iter().any(|wanted| wanted.entry.is_same(entry)) {
                 continue;
             }
             let name = entry.name();
             let there = self.find(entry).await?;
-            if there.is_none_or(|there| applyset::stranger(&there, &self.set()).is_some()) {
-                continue;
-            }
-            lines.push(match order::is_kept(name.group(), &name.kind) {
+            let Some(there) = there.filter(|there| applyset::stranger(there, &self.set()).is_none()) else { continue };
+            lines.push(match order::is_kept(name.group(), &name.kind) || says_keep(&there) {
                 true => format!("keep {name}: the release does not have it, and it is never deleted by a deployment"),
                 false => {
                     self.check_may("delete", entry).await?;
@@ -99,7 +101,12 @@ impl Site {
     }
 
     /// What happens to one object; none if nothing does.
-    async fn change(&self, wanted: &Wanted<'_>, defined: &[(String, String)]) -> Result<Option<String>, Fault> {
+    async fn change(
+        &self,
+        wanted: &Wanted<'_>,
+        defined: &[(String, String)],
+        adopt: bool,
+    ) -> Result<Option<String>, Fault> {
         let (what, name) = (wanted.what(), &wanted.name);
         if defined.contains(&(name.group().to_owned(), name.kind.clone())) {
             let known = self.cluster.api(&name.api_version, &name.kind).await;
@@ -109,6 +116,11 @@ impl Site {
         }
         let path = self.path(&wanted.entry, &what).await?;
         let there = self.cluster.find(&path).await.map_err(|trouble| self.fault(trouble, &what))?;
+        if let (true, Some(there)) = (adopt, &there)
+            && applyset::stranger(there, &self.set()).is_some()
+        {
+            return self.preview_taking(wanted, &path, there).await.map(Some);
+        }
         self.check_ours(there.as_ref(), wanted)?;
         let how = How { force: false, dry: true };
         let then = self.cluster.apply(&path, &self.object(wanted), how).await;
@@ -123,6 +135,10 @@ impl Site {
         let more = if more > 0 { format!("; and {more} fields more") } else { String::new() };
         Ok(Some(format!("change {name}: {}{more}", fields.join("; "))))
     }
+}
+
+fn is_known(record: Option<&Record>, wanted: &Wanted<'_>) -> bool {
+    record.is_some_and(|record| record.inventory.iter().any(|known| known.is_same(&wanted.entry)))
 }
 
 /// The kinds that the release itself defines: group and kind.

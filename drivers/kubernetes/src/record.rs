@@ -1,5 +1,6 @@
 //! What deployctl keeps of a scope in its namespace: a ConfigMap with the fence, the release and the inventory.
 
+use crate::adopt::Adopted;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deployctl_core::fault::{Fault, FaultKind};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 const FENCE: &str = "deployctl.io/fence";
-const SCOPE: &str = "deployctl.io/scope";
+pub(crate) const SCOPE: &str = "deployctl.io/scope";
 const KEY: &str = "record";
 
 /// An object that is there because of a release.
@@ -61,6 +62,12 @@ pub(crate) struct Record {
     pub(crate) since: Option<String>,
     /// Everything that is there because of it, or may be.
     pub(crate) inventory: Vec<Entry>,
+    /// What of it somebody else made, and was taken over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) adopted: Vec<Adopted>,
+    /// Whether it is being handed back, so that not all of it is ours any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) handing: bool,
     #[serde(skip)]
     pub(crate) fence: Fence,
     /// The version that it was read as; none if it is not there.
@@ -87,7 +94,8 @@ impl Record {
     pub(crate) fn new(state: String) -> Self {
         let (fence, phase) = (Fence(0), Phase::Applied);
         let inventory = Vec::new();
-        Self { state, revision: None, phase, since: None, inventory, fence, version: None, written: None }
+        let (revision, since, version, written) = (None, None, None, None);
+        Self { state, revision, phase, since, inventory, adopted: Vec::new(), handing: false, fence, version, written }
     }
 
     pub(crate) fn read(object: &Value) -> Result<Self, Fault> {

@@ -23,6 +23,15 @@ pub(crate) struct Cause {
     pub(crate) field: String,
 }
 
+impl Cause {
+    /// Who holds the field, if that is why.
+    fn holder(&self) -> Option<&str> {
+        let who = self.message.strip_prefix("conflict with ").unwrap_or(&self.message);
+        let who = who.split(" using ").next().unwrap_or(who).split(" with subresource ").next().unwrap_or(who);
+        (self.reason == "FieldManagerConflict").then(|| who.trim_matches('"'))
+    }
+}
+
 /// Why a request had no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -64,15 +73,21 @@ impl Refusal {
 
     /// Who holds which fields, if that is why an apply was refused.
     fn conflicts(&self) -> Option<String> {
-        let held = self.causes.iter().filter(|cause| cause.reason == "FieldManagerConflict");
-        let held: Vec<String> = held
-            .map(|cause| {
-                let who = cause.message.strip_prefix("conflict with ").unwrap_or(&cause.message);
-                let who = who.split(" using ").next().unwrap_or(who).trim_matches('"');
-                format!("`{}` by `{who}`", cause.field.trim_start_matches('.'))
-            })
-            .collect();
+        let held = self.causes.iter().filter_map(|cause| Some((cause.holder()?, cause)));
+        let held: Vec<String> =
+            held.map(|(who, cause)| format!("`{}` by `{who}`", cause.field.trim_start_matches('.'))).collect();
         (!held.is_empty()).then(|| held.join(", "))
+    }
+
+    /// Whether it was refused only for fields that managers hold who are `given`.
+    pub(crate) fn only_conflicts_with(&self, given: fn(&str) -> bool) -> bool {
+        !self.causes.is_empty() && self.causes.iter().all(|cause| cause.holder().is_some_and(given))
+    }
+
+    /// The same, without fields that managers hold who are `given`.
+    pub(crate) fn without_conflicts_of(mut self, given: fn(&str) -> bool) -> Self {
+        self.causes.retain(|cause| !cause.holder().is_some_and(given));
+        self
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands that change what runs, other than `deploy`.
 
 use super::Context;
-use crate::args::{Change, Maintenance, Output, Rollback, Steer, Switch};
+use crate::args::{Change, Down, Maintenance, Output, Rollback, Steer, Switch};
 use crate::asking::by;
 use crate::fail::Failure;
 use crate::follow;
@@ -34,15 +34,15 @@ pub(crate) async fn rollback(context: &Context, args: &Rollback) -> Result<(), F
 }
 
 pub(crate) async fn restart(context: &Context, args: &Change) -> Result<(), Failure> {
-    simple(context, args, paths::RESTART).await
+    simple(context, args, paths::RESTART, false).await
 }
 
-pub(crate) async fn down(context: &Context, args: &Change) -> Result<(), Failure> {
-    simple(context, args, paths::DOWN).await
+pub(crate) async fn down(context: &Context, args: &Down) -> Result<(), Failure> {
+    simple(context, &args.change, paths::DOWN, args.hand_back).await
 }
 
-async fn simple(context: &Context, args: &Change, path: &str) -> Result<(), Failure> {
-    let ask = ask::Simple { place: context.selection(&args.place)?, by: by(args.waiting.reason.as_deref()) };
+async fn simple(context: &Context, args: &Change, path: &str, hand_back: bool) -> Result<(), Failure> {
+    let ask = ask::Simple { place: context.selection(&args.place)?, hand_back, by: by(args.waiting.reason.as_deref()) };
     let answer = follow::until_free(context, &args.waiting, |mut client| {
         let ask = &ask;
         async move { client.post(path, ask).await }

@@ -46,7 +46,9 @@ fn succeeded(state: &Deployment, leg: &Leg, now: Millis) -> (Option<Pin>, StackC
     let pin = leg.to.as_ref().map(|side| Pin { at: now, ..side.pin.clone() });
     let stack = match (&pin, state.plan.action) {
         (Some(pin), _) => StackChange::Put { keep: leg.keep, pin: pin.clone() },
-        (None, Action::Down | Action::Deploy | Action::Rollback | Action::Restart) => StackChange::Same,
+        (None, Action::Down | Action::HandBack | Action::Deploy | Action::Rollback | Action::Restart) => {
+            StackChange::Same
+        }
     };
     (pin, stack)
 }

@@ -1,5 +1,6 @@
 //! A real Kubernetes cluster, as a person sees it through deployctl.
 
+mod adoption;
 mod bad;
 pub(crate) mod cluster;
 mod rendered;

@@ -99,7 +99,7 @@ pub(super) fn write_overlay(world: &World) {
     world.write("p/kubernetes/base/kustomization.yaml", "resources: [web.yaml]\n");
     world.write("p/kubernetes/base/web.yaml", WEB);
     let overlay = "resources: [../../base]\nconfigMapGenerator: [{ name: conf, literals: [mode=plain] }]\n\
-                   patches: [{ target: { kind: Deployment }, patch: '[{ op: replace, path: /spec/replicas, value: 1 }]' }]\n";
+                   replicas: [{ name: web, count: 1 }]\n";
     world.write("p/kubernetes/overlays/dev/kustomization.yaml", overlay);
 }
 
