@@ -4,6 +4,7 @@
 
 pub mod applyset;
 pub mod diff;
+pub mod hooks;
 pub mod images;
 pub mod manifest;
 pub mod object;

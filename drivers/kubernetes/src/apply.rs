@@ -1,14 +1,15 @@
 //! One release becomes the next: applied in order, what it has no more taken away.
 
 use crate::cluster::How;
-use crate::record::{Entry, Phase, Record};
+use crate::hooks::{Side, hooked};
+use crate::record::{Course, Entry, Phase, Record};
 use crate::site::Site;
 use deployctl_core::config::{KubernetesConfig, ManifestObject};
 use deployctl_core::driver::{Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::Revision;
 use deployctl_kubernetes::object::Name;
-use deployctl_kubernetes::{applyset, order};
+use deployctl_kubernetes::{applyset, hooks, order};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -24,8 +25,15 @@ pub(crate) struct Wanted<'a> {
     pub(crate) manifest: &'a ManifestObject,
 }
 
-/// The objects of a release.
+/// The objects of a release; hooks are none.
 pub(crate) fn wanted(config: &KubernetesConfig) -> Result<Vec<Wanted<'_>>, Fault> {
+    let mut all = everything(config)?;
+    all.retain(|wanted| wanted.manifest.object["metadata"]["annotations"][hooks::HOOK].is_null());
+    Ok(all)
+}
+
+/// All that a release was read from.
+pub(crate) fn everything(config: &KubernetesConfig) -> Result<Vec<Wanted<'_>>, Fault> {
     let mut all = Vec::new();
     for manifest in &config.objects {
         let name = Name::of(&manifest.object);
@@ -55,12 +63,17 @@ impl Site {
             return Ok(Step::Done);
         }
         let wanted = to.map_or(Ok(Vec::new()), |(_, config)| wanted(config))?;
+        let hooks = to.map_or(Ok(Vec::new()), |(_, config)| hooked(config))?;
         let record = match to.is_some_and(|(_, config)| config.adopt) {
             true => self.keep_others(record, &wanted).await?,
             false => record,
         };
         let before = record.clone();
         let record = self.begin(record, revision, &wanted, way).await?;
+        let (record, waits) = self.run_hooks(record, &hooks, Side::Before, way).await?;
+        if let Some(waits) = waits {
+            return Ok(Step::Pending(waits));
+        }
         let stages = order::stages(wanted.iter().map(|wanted| (wanted.name.clone(), wanted)));
         for (number, stage) in stages.iter().enumerate() {
             if number > 0 {
@@ -78,6 +91,10 @@ impl Site {
         }
         self.admitted(way.fence).await?;
         let (left, waits) = self.prune(&record, &wanted, way).await?;
+        if let Some(waits) = waits {
+            return Ok(Step::Pending(waits));
+        }
+        let (record, waits) = self.run_hooks(record, &hooks, Side::After, way).await?;
         if let Some(waits) = waits {
             return Ok(Step::Pending(waits));
         }
@@ -107,7 +124,12 @@ impl Site {
             }
         }
         let fence = record.fence.max(way.fence);
-        let begun = Record { revision, phase: Phase::Applying, inventory, fence, ..record.clone() };
+        let mut begun = Record { revision, phase: Phase::Applying, inventory, fence, ..record.clone() };
+        if begun.revision != record.revision || record.phase == Phase::Applied {
+            begun.course = course(&record, way);
+            begun.courses += 1;
+            begun.hooks_done.clear();
+        }
         if begun == record {
             return Ok(record);
         }
@@ -199,7 +221,7 @@ impl Site {
         Ok((left, waits))
     }
 
-    async fn delete(&self, entry: &Entry, there: &Value) -> Result<(), Fault> {
+    pub(crate) async fn delete(&self, entry: &Entry, there: &Value) -> Result<(), Fault> {
         let what = entry.name().to_string();
         let path = self.path(entry, &what).await?;
         let preconditions =
@@ -211,6 +233,15 @@ impl Site {
             Err(trouble) if trouble.status() == Some(404) => Ok(()),
             done => done.map_err(|trouble| self.fault(trouble, &what)),
         }
+    }
+}
+
+/// What the next release is applied as.
+fn course(record: &Record, way: &Way) -> Course {
+    match (way.back, record.is_new()) {
+        (true, _) => Course::Rollback,
+        (false, true) => Course::Install,
+        (false, false) => Course::Upgrade,
     }
 }
 

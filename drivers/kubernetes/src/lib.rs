@@ -8,6 +8,7 @@ mod adopt;
 mod apply;
 mod cluster;
 mod giving;
+mod hooks;
 mod logs;
 mod observe;
 mod places;

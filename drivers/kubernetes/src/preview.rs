@@ -2,7 +2,8 @@
 
 use crate::apply::{Wanted, says_keep, wanted};
 use crate::cluster::How;
-use crate::record::Record;
+use crate::hooks::{self, Side, hooked};
+use crate::record::{Course, Record};
 use crate::site::{Site, no_namespace};
 use crate::trouble::Trouble;
 use deployctl_core::config::KubernetesConfig;
@@ -35,6 +36,7 @@ impl Site {
         }
         let lines: Vec<Option<String>> = stream::iter(lines).buffered(AT_ONCE).try_collect().await?;
         let mut lines: Vec<String> = lines.into_iter().flatten().collect();
+        lines.append(&mut hook_lines(record.as_ref(), config)?);
         if config.adopt {
             lines.append(&mut self.preview_helm(&all).await?);
         }
@@ -135,6 +137,19 @@ impl Site {
         let more = if more > 0 { format!("; and {more} fields more") } else { String::new() };
         Ok(Some(format!("change {name}: {}{more}", fields.join("; "))))
     }
+}
+
+/// The hooks that run, a line each.
+fn hook_lines(record: Option<&Record>, config: &KubernetesConfig) -> Result<Vec<String>, Fault> {
+    let course = if record.is_none_or(Record::is_new) { Course::Install } else { Course::Upgrade };
+    let all = hooked(config)?;
+    let mut lines = Vec::new();
+    for (side, word) in [(Side::Before, "before"), (Side::After, "after")] {
+        let moment = hooks::moment(course, side);
+        let due = hooks::due(&all, moment).into_iter();
+        lines.extend(due.map(|one| format!("run {} {word} its objects are applied ({moment} hook)", one.wanted.name)));
+    }
+    Ok(lines)
 }
 
 fn is_known(record: Option<&Record>, wanted: &Wanted<'_>) -> bool {

@@ -50,6 +50,19 @@ pub(crate) enum Phase {
     Applied,
 }
 
+/// What a release is on its way as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Course {
+    /// The first one.
+    #[default]
+    Install,
+    /// Another one.
+    Upgrade,
+    /// A way back.
+    Rollback,
+}
+
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -68,6 +81,14 @@ pub(crate) struct Record {
     /// Whether it is being handed back, so that not all of it is ours any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) handing: bool,
+    /// What the release is applied as, and how many releases were before it.
+    #[serde(default)]
+    pub(crate) course: Course,
+    #[serde(default)]
+    pub(crate) courses: u64,
+    /// The hooks that ran on this course.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks_done: Vec<String>,
     #[serde(skip)]
     pub(crate) fence: Fence,
     /// The version that it was read as; none if it is not there.
@@ -92,10 +113,28 @@ pub(crate) fn set(scope: &Scope, namespace: &str) -> String {
 
 impl Record {
     pub(crate) fn new(state: String) -> Self {
-        let (fence, phase) = (Fence(0), Phase::Applied);
-        let inventory = Vec::new();
-        let (revision, since, version, written) = (None, None, None, None);
-        Self { state, revision, phase, since, inventory, adopted: Vec::new(), handing: false, fence, version, written }
+        Self {
+            state,
+            revision: None,
+            phase: Phase::Applied,
+            since: None,
+            inventory: Vec::new(),
+            adopted: Vec::new(),
+            handing: false,
+            course: Course::Install,
+            courses: 0,
+            hooks_done: Vec::new(),
+            fence: Fence(0),
+            version: None,
+            written: None,
+        }
+    }
+
+    /// Whether nothing was there before: neither of ours nor of Helm's.
+    pub(crate) fn is_new(&self) -> bool {
+        self.revision.is_none()
+            && self.inventory.is_empty()
+            && self.adopted.iter().all(|adopted| adopted.helm.is_none())
     }
 
     pub(crate) fn read(object: &Value) -> Result<Self, Fault> {

@@ -13,6 +13,7 @@ use crate::source::Place;
 use crate::text::{shorten, suggest};
 use deployctl_core::config::{KubernetesConfig, ManifestObject};
 use deployctl_core::time::Span;
+use deployctl_kubernetes::hooks::{self, Moment};
 use deployctl_kubernetes::object::Name;
 use deployctl_kubernetes::{images, manifest};
 use std::collections::BTreeMap;
@@ -73,6 +74,15 @@ fn objects(read: &Read, namespace: &str, cx: &mut Context<'_, '_>) -> Vec<Manife
             }
         };
         for (name, object) in objects {
+            match hooks::of(&object) {
+                // What somebody asks for by hand is no part of a release.
+                Ok(Some(hook)) if hook.moments == [Moment::Test] => continue,
+                Ok(_) => {}
+                Err(why) => {
+                    let help = "hooks are those of Helm: https://helm.sh/docs/topics/charts_hooks";
+                    cx.findings.error_help(*at, Code::BadValue, format!("{name}: {why}"), help);
+                }
+            }
             if let Some((_, first)) = met.iter().find(|(known, _)| known.is_same(&name)) {
                 let first = words(cx.templates.sources(), *first);
                 cx.findings.error(*at, Code::Contradiction, format!("{name} stands in {first} too"));

@@ -127,7 +127,7 @@ fn kube_an_overlay_that_kubectl_applied_is_adopted_upgraded_turned_back_and_hand
         theirs["spec"]["progressDeadlineSeconds"], 600,
         "what the file does not say any more is the default again"
     );
-    assert_eq!(world.now(name), "none down 0");
+    assert_eq!(world.status("dev", name)["health"], "down");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod adoption;
 mod bad;
 pub(crate) mod cluster;
+mod hooks;
 mod rendered;
 mod trouble;
 mod verdict;
