@@ -94,6 +94,8 @@ impl Site {
         if let Some(waits) = waits {
             return Ok(Step::Pending(waits));
         }
+        // Before the hooks write to the record: what crashed since then counts.
+        let since = record.written.clone();
         let (record, waits) = self.run_hooks(record, &hooks, Side::After, way).await?;
         if let Some(waits) = waits {
             return Ok(Step::Pending(waits));
@@ -101,7 +103,6 @@ impl Site {
         if wanted.is_empty() {
             self.forget(&record).await?;
         }
-        let since = record.written.clone();
         let mut adopted = record.adopted.clone();
         adopted.retain(|adopted| !wanted.is_empty() && left.iter().any(|entry| entry.is_same(&adopted.entry)));
         let phase = Phase::Applied;
