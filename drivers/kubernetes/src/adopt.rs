@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 const AT_ONCE: usize = 16;
 /// A ConfigMap holds not much more than a megabyte.
 const KEPT_BYTES_MAX: usize = 700 << 10;
-/// So many fields that disappear are told; of more only how many.
-const LOST_MAX: usize = 6;
+/// So many fields of an object are told; of more only how many.
+const FIELDS: usize = 8;
 
 /// An object that was taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,19 +141,35 @@ impl Site {
         let then = then.map_err(|trouble| self.fault(trouble, &what))?;
         let owner = ownership::taken_over(there, MANAGER).owner;
         let from = owner.map_or_else(String::new, |owner| format!(" from {}", owner.words()));
-        let mut words = format!("take over {}{from}", wanted.name);
-        let changes = diff::changes(there, &then);
-        if !changes.is_empty() {
-            words.push_str(&format!(": {}", changes.join("; ")));
+        let mut changes = diff::changes(&labelled(there), &then);
+        for line in self.goes(path, &object, there, &then).await {
+            if !changes.contains(&line) {
+                changes.push(line);
+            }
         }
-        let mut lost = ownership::lost(there, &then, MANAGER);
-        if !lost.is_empty() {
-            let more = lost.len().saturating_sub(LOST_MAX);
-            lost.truncate(LOST_MAX);
-            let more = if more > 0 { format!(" and {more} fields more") } else { String::new() };
-            words.push_str(&format!("; what the release does not say goes: {}{more}", lost.join(", ")));
-        }
+        let more = changes.len().saturating_sub(FIELDS);
+        changes.truncate(FIELDS);
+        let more = if more > 0 { format!("; and {more} fields more") } else { String::new() };
+        let words = match changes.is_empty() {
+            true => format!("take over {}{from}", wanted.name),
+            false => format!("take over {}{from}: {}{more}", wanted.name, changes.join("; ")),
+        };
         Ok(words)
+    }
+
+    /// What disappears because the tool had set it and the release does not, as the changes that this makes.
+    async fn goes(&self, path: &str, object: &Value, there: &Value, then: &Value) -> Vec<String> {
+        let lost = ownership::lost(there, then, MANAGER);
+        if lost.is_empty() {
+            return lost;
+        }
+        // What tools had set includes the server's defaults, which come again: so the server is asked what would be left.
+        let mut object = object.clone();
+        object["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"].clone();
+        match self.cluster.replace(&format!("{path}?dryRun=All"), &object).await {
+            Ok(left) => diff::changes(&labelled(there), &left).into_iter().filter(|line| is_of(line, &lost)).collect(),
+            Err(_) => lost.into_iter().map(|path| format!("{path}: goes, or gets its default")).collect(),
+        }
     }
 
     /// Helm's releases whose objects are taken over, a line each.
@@ -181,6 +197,31 @@ impl Site {
     }
 }
 
+/// With labels, so that ours is not told as a change.
+fn labelled(object: &Value) -> Value {
+    let mut object = object.clone();
+    if object["metadata"]["labels"].is_null() {
+        object["metadata"]["labels"] = json!({});
+    }
+    object
+}
+
+/// Whether a change is of one of these fields, whatever tells the items of a list apart.
+fn is_of(line: &str, fields: &[String]) -> bool {
+    let plain = |path: &str| {
+        let mut pieces = path.split('[');
+        let first = pieces.next().unwrap_or_default().to_owned();
+        pieces.fold(first, |all, piece| all + "[" + piece.split_once(']').map_or("", |(_, rest)| rest))
+    };
+    let changed = plain(line.split(": ").next().unwrap_or_default());
+    fields.iter().map(|field| plain(field)).any(|field| {
+        let below = |outer: &str, inner: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        below(&field, &changed) || below(&changed, &field)
+    })
+}
+
 /// Helm's release that an object says it is of.
 fn helm_release(there: &Value) -> Option<String> {
     there["metadata"]["annotations"][ownership::HELM[0]].as_str().map(str::to_owned)
@@ -189,6 +230,14 @@ fn helm_release(there: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_are_those_of_fields_that_disappear() {
+        let lost = ["spec.ports[80,TCP].protocol".to_owned(), "data.motd".into(), "spec.tls".into()];
+        assert!(is_of("data.motd: (a value) -> nothing", &lost) && is_of("spec.ports[0].protocol: UDP -> TCP", &lost));
+        assert!(is_of("spec.tls[web].host: a -> nothing", &lost));
+        assert!(!is_of("data.motd2: x -> nothing", &lost) && !is_of("spec.ports[0].port: 1 -> 2", &lost));
+    }
 
     #[test]
     fn keys_of_kept_objects_are_keys_of_a_config_map() {

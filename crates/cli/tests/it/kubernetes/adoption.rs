@@ -84,7 +84,7 @@ fn kube_an_overlay_that_kubectl_applied_is_adopted_upgraded_turned_back_and_hand
         plan.contains("take over Deployment/web from kubectl") && plan.contains("take over Service/web from kubectl"),
         "{plan}"
     );
-    assert!(plan.contains("what the release does not say goes: spec.minReadySeconds"), "{plan}");
+    assert!(plan.contains("take over Deployment/web from kubectl: spec.minReadySeconds: 1 -> nothing\n"), "{plan}");
     assert_eq!(
         deployment(&cluster, name)["metadata"]["resourceVersion"],
         before["metadata"]["resourceVersion"],
@@ -193,7 +193,10 @@ fn a_chart_goes_there_and_back(cluster: &Cluster, programs: &Path, name: &str, h
     record(if how.ends_with("true") { "helm" } else { "helm-client-side" }, &before);
     let plan = world.ok("plan --env dev --all --version v1").out;
     assert!(plan.contains("take over Deployment/web from Helm"), "{plan}");
-    assert!(plan.contains("take over ConfigMap/shop-config from Helm") && plan.contains("goes: data.motd"), "{plan}");
+    assert!(
+        plan.contains("take over ConfigMap/shop-config from Helm") && plan.contains("data.motd: (a value) -> nothing"),
+        "{plan}"
+    );
     assert!(plan.contains("take over Helm's release shop (revision 1): Helm's record of it stays"), "{plan}");
     world.ok("deploy --env dev --all --version v1");
     let config = cluster.get(&["configmap", "shop-config", "-n", name]);
