@@ -43,18 +43,25 @@ impl Site {
         let owner = owner(adopted, record);
         let helm =
             adopted.map_or_else(|| record.adopted.iter().find_map(|one| one.helm.clone()), |one| one.helm.clone());
-        let mut labels = Map::from_iter([(applyset::PART_OF.to_owned(), Value::Null)]);
-        let mut annotations = Map::new();
+        let mut gone = marks(&there);
+        gone.push(applyset::PART_OF.to_owned());
+        let nothing = |map: &str| -> Map<String, Value> {
+            let there = there["metadata"][map].as_object().into_iter().flatten().map(|(key, _)| key);
+            there.filter(|key| gone.contains(key)).map(|key| (key.clone(), Value::Null)).collect()
+        };
+        let (mut labels, mut annotations) = (nothing("labels"), nothing("annotations"));
         if let Some(release) = helm {
             labels.insert(ownership::MANAGED_BY.to_owned(), "Helm".into());
             for (key, value) in ownership::HELM.iter().zip([release, self.namespace.clone()]) {
                 annotations.insert((*key).to_owned(), value.into());
             }
         }
-        if let (true, Some(wanted)) = (owner.operation == "Update" && owner.words() == "kubectl", wanted) {
+        let keeps = owner.operation == "Update" && owner.words() == "kubectl" && entry.kind != "Secret";
+        if let (true, Some(wanted)) = (keeps, wanted) {
             annotations.insert(ownership::LAST_APPLIED.to_owned(), self.last_applied(&wanted.manifest.object).into());
         }
-        let managed = ownership::handed_back(&there, MANAGER, &owner, &[applyset::PART_OF]);
+        let gone: Vec<&str> = gone.iter().map(String::as_str).collect();
+        let managed = ownership::handed_back(&there, MANAGER, &owner, &gone);
         let patch = json!({ "metadata": {
             "resourceVersion": there["metadata"]["resourceVersion"],
             "managedFields": managed, "labels": labels, "annotations": annotations,
@@ -135,6 +142,12 @@ impl Record {
     }
 }
 
+/// The labels and annotations that only deployctl sets.
+fn marks(object: &Value) -> Vec<String> {
+    let maps = ["labels", "annotations"].into_iter().filter_map(|map| object["metadata"][map].as_object());
+    maps.flatten().map(|(key, _)| key.clone()).filter(|key| key.starts_with("deployctl.io/")).collect()
+}
+
 /// Who gets an object: whoever had it; else whoever had the others; else `kubectl apply`.
 fn owner(adopted: Option<&Adopted>, record: &Record) -> Owner {
     let first = || record.adopted.iter().find_map(|adopted| adopted.owner.clone());
@@ -145,6 +158,15 @@ fn owner(adopted: Option<&Adopted>, record: &Record) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks_are_what_only_deployctl_sets() {
+        let object = json!({ "metadata": {
+            "labels": { "app": "web", "deployctl.io/of": "x" }, "annotations": { "deployctl.io/mark": "y", "note": "z" },
+        } });
+        assert_eq!(marks(&object), ["deployctl.io/of", "deployctl.io/mark"]);
+        assert_eq!(marks(&json!({})), Vec::<String>::new());
+    }
 
     #[test]
     fn an_object_goes_to_whoever_had_it_or_the_others() {
