@@ -197,11 +197,13 @@ impl Site {
     }
 }
 
-/// With labels, so that ours is not told as a change.
+/// With labels and annotations, so that ours are not told as a change.
 fn labelled(object: &Value) -> Value {
     let mut object = object.clone();
-    if object["metadata"]["labels"].is_null() {
-        object["metadata"]["labels"] = json!({});
+    for map in ["labels", "annotations"] {
+        if object["metadata"][map].is_null() {
+            object["metadata"][map] = json!({});
+        }
     }
     object
 }
