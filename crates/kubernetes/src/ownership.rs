@@ -90,9 +90,7 @@ pub fn handed_back(object: &Value, from: &str, to: &Owner, gone: &[&str]) -> Vec
     for mut entry in given {
         for key in gone {
             for map in ["f:labels", "f:annotations"] {
-                if let Some(map) = entry["fieldsV1"]["f:metadata"][map].as_object_mut() {
-                    map.remove(&format!("f:{key}"));
-                }
+                take(&mut entry["fieldsV1"], &["f:metadata", map, &format!("f:{key}")]);
             }
         }
         entry["manager"] = Value::from(to.manager.as_str());
@@ -157,12 +155,28 @@ fn split(fields: &Value) -> (Value, Value) {
     let places = HELM.iter().map(|key| ("f:annotations", *key)).chain([("f:labels", MANAGED_BY)]);
     for (map, key) in places {
         let key = format!("f:{key}");
-        let found = given["f:metadata"][map].as_object_mut().and_then(|map| map.remove(&key));
-        if let Some(found) = found {
+        if let Some(found) = take(&mut given, &["f:metadata", map, &key]) {
             kept["f:metadata"][map][&key] = found;
         }
     }
     (kept, given)
+}
+
+/// Takes a field out, and the fields above it of which nothing else is left: an empty one would be a field of its own.
+fn take(fields: &mut Value, path: &[&str]) -> Option<Value> {
+    let map = fields.as_object_mut()?;
+    match path {
+        [] => None,
+        [last] => map.remove(*last),
+        [first, rest @ ..] => {
+            let below = map.get_mut(*first)?;
+            let found = take(below, rest);
+            if found.is_some() && is_empty(below) {
+                map.remove(*first);
+            }
+            found
+        }
+    }
 }
 
 fn is_empty(fields: &Value) -> bool {
