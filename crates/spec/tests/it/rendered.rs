@@ -103,6 +103,19 @@ fn what_was_rendered_becomes_objects_and_needs_no_program_again() {
 }
 
 #[test]
+fn hooks_are_kept_and_tests_of_a_chart_are_left_out() {
+    let hook = |name: &str, moment: &str| {
+        format!(
+            "---\nkind: Job\napiVersion: batch/v1\nmetadata: {{ name: {name}, annotations: {{ helm.sh/hook: {moment} }} }}\n"
+        )
+    };
+    let text = format!("{WEB}{}{}", hook("migrate", "pre-install"), hook("asks", "test"));
+    let config = resolved(&with(HELM, &text).expect("it is whole"));
+    let names: Vec<_> = config.objects.iter().filter_map(|object| object.object["metadata"]["name"].as_str()).collect();
+    assert_eq!(names, ["web", "migrate"]);
+}
+
+#[test]
 fn images_go_into_what_was_rendered_and_adoption_is_asked_for() {
     let text = HELM.replace("    helm:\n", "    adopt: true\n    images: { web: 'other:{{ version }}' }\n    helm:\n");
     let config = resolved(&with(&text, WEB).expect("it is whole"));
@@ -141,5 +154,8 @@ fn what_is_wrong_is_told_with_its_place() {
     let said = with(HELM, "kind: Pod\nmetadata: { name: x }\n").expect_err("it has no apiVersion");
     assert!(said.contains("this object has no `apiVersion`"), "{said}");
     assert!(said.contains("rendered shop/templates/web.yaml:1"), "{said}");
+    let hooked = WEB.replace("{ name: web }", "{ name: web, annotations: { helm.sh/hook: pre-delivery } }");
+    let said = with(HELM, &hooked).expect_err("there is no such hook");
+    assert!(said.contains("Pod/web: `pre-delivery` is no moment of a hook"), "{said}");
     assert!(with(HELM, "\n").expect_err("nothing").contains("there is no object in the chart `/p/charts/shop`"));
 }

@@ -239,7 +239,7 @@ fn kube_a_chart_is_deployed_turned_back_and_rolled_back_without_helm() {
     // Neither the program nor the chart is needed for a way back.
     std::fs::remove_dir_all(world.path("p/chart")).expect("the chart");
     world.var("PATH", "/nowhere");
-    world.ok("rollback --env dev --app chart");
+    world.ok("rollback --env dev --app chart --version v1");
     assert_eq!(image(&cluster, "chart"), "deployctl.test/web:v1");
     assert_eq!(cluster.names("chart", "secret"), Vec::<String>::new(), "Helm was not in the cluster");
     world.ok("down --env dev --app chart");
