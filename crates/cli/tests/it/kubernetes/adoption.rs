@@ -25,11 +25,17 @@ fn managers(object: &Value) -> Vec<String> {
     names
 }
 
-/// Nothing of deployctl's is on it any more, and nothing in the namespace.
+/// Nothing of deployctl's is on it any more.
 #[track_caller]
-fn is_given_up(cluster: &Cluster, namespace: &str, object: &Value) {
+fn is_theirs(object: &Value) {
     assert_eq!(object["metadata"]["labels"][SET], Value::Null, "{object:#}");
     assert!(!managers(object).contains(&"deployctl".to_owned()), "{:?}", managers(object));
+}
+
+/// Nor is anything in the namespace.
+#[track_caller]
+fn is_given_up(cluster: &Cluster, namespace: &str, object: &Value) {
+    is_theirs(object);
     let maps = cluster.names(namespace, "configmap");
     assert!(!maps.iter().any(|name| name.starts_with("deployctl-")), "{maps:?}");
 }
@@ -94,7 +100,9 @@ fn kube_an_overlay_that_kubectl_applied_is_adopted_upgraded_turned_back_and_hand
     assert_eq!(image(&cluster, name), "deployctl.test/web:v1");
     assert_eq!((&again["metadata"]["uid"], &again["spec"]), (&before["metadata"]["uid"], &before["spec"]));
     assert_eq!(managers(&again), managers(&before));
-    is_given_up(&cluster, name, &again);
+    is_theirs(&again);
+    let maps = cluster.names(name, "configmap");
+    assert!(!maps.iter().any(|name| name.contains("-before-")), "nothing is left to be put back: {maps:?}");
 
     world.ok("deploy --env dev --all --version v1");
     let taken = deployment(&cluster, name);
