@@ -5,7 +5,7 @@ use crate::layout::RunFolder;
 use crate::records::{self, Proc, RunSpec, RunState, StopOrder};
 use crate::shim::family::Family;
 use crate::tail::last_lines;
-use crate::view::{Failure, Health, LOOP_WINDOW, View};
+use crate::view::{Failure, Health, View};
 use deployctl_core::id::{InstanceId, Scope};
 use deployctl_core::instance::{InstanceSeen, InstanceState};
 use deployctl_core::time::Millis;
@@ -115,15 +115,7 @@ impl Tracked {
             if view.process() != Some(process) {
                 return;
             }
-            if health == Health::Healthy {
-                first = view.health != Health::Healthy;
-                let up = view.run.as_ref().map(|run| now().since(run.since));
-                if view.ever_healthy && up.is_some_and(|up| up >= LOOP_WINDOW) {
-                    view.failure = None;
-                }
-                view.ever_healthy = true;
-            }
-            view.health = health;
+            first = view.answered(health, now());
         });
         if first {
             // For the next engine; without it that one only asks again.

@@ -2,12 +2,13 @@
 
 use crate::records::{Exit, Phase, Proc, RunState};
 use deployctl_core::instance::InstanceState;
+use deployctl_core::time::Millis;
 use std::time::Duration;
 
 /// So many exits by itself within [`LOOP_WINDOW`] are a crash loop.
 pub(crate) const LOOP_EXITS: usize = 3;
 /// See [`LOOP_EXITS`].
-pub(crate) const LOOP_WINDOW: Duration = Duration::from_secs(60);
+const LOOP_WINDOW: Duration = Duration::from_secs(60);
 
 /// What the checks of the present process answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,6 +79,21 @@ impl View {
         self.run.as_ref().filter(|run| run.phase != Phase::Gone).and_then(|run| run.process.as_ref())
     }
 
+    /// Takes in what a check of the present process answered; says whether it became healthy by that.
+    pub(crate) fn answered(&mut self, health: Health, now: Millis) -> bool {
+        let is_news = health == Health::Healthy && self.health != Health::Healthy;
+        if health == Health::Healthy {
+            // What came up after all is right; what ended in a loop is, when it stays.
+            let stays = self.run.as_ref().is_some_and(|run| now.since(run.since) >= LOOP_WINDOW);
+            if !self.ever_healthy || stays {
+                self.failure = None;
+            }
+            self.ever_healthy = true;
+        }
+        self.health = health;
+        is_news
+    }
+
     /// The exit that condemns the instance, if one does: any before it was ever healthy, else the last of a crash loop.
     pub(crate) fn fatal_exit(&self) -> Option<(&Exit, String)> {
         let run = self.run.as_ref()?;
@@ -105,7 +121,6 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deployctl_core::time::Millis;
 
     fn run(phase: Phase, exits: &[u64]) -> RunState {
         let shim = Proc { pid: 1, start: 1, boot: "b".into() };
@@ -138,6 +153,22 @@ mod tests {
         assert_eq!(view.fatal_exit().unwrap().1, "exit 3; it ended 3 times within 60 s");
         view.run = Some(run(Phase::Pausing, &[1, 2, 90_000]));
         assert!(view.fatal_exit().is_none(), "too far apart for a loop");
+    }
+
+    #[test]
+    fn what_was_condemned_and_comes_up_after_all_is_ready() {
+        let condemned = || Some(Failure { reason: "exit 3".into(), last_lines: vec![] });
+        let mut view = View { run: Some(run(Phase::Running, &[5])), failure: condemned(), ..View::default() };
+        assert!(!view.answered(Health::NotYet("an answer".into()), Millis(10)));
+        assert!(matches!(view.state(), InstanceState::Failed { .. }));
+        assert!(view.answered(Health::Healthy, Millis(20)), "for the first time");
+        assert_eq!(view.state(), InstanceState::Ready);
+        // It had been healthy before it ended in a loop.
+        view.failure = condemned();
+        assert!(!view.answered(Health::Healthy, Millis(30)));
+        assert!(matches!(view.state(), InstanceState::Failed { .. }), "it has just begun");
+        view.answered(Health::Healthy, Millis(60_000));
+        assert_eq!(view.state(), InstanceState::Ready);
     }
 
     #[test]

@@ -92,6 +92,8 @@ impl Inner {
         let path = self.layout.job(&job.id);
         let kept: Option<Kept> = layout::read(&path)?;
         if let Some(state) = kept.as_ref().and_then(Kept::state) {
+            // Who wrote that down may have been killed before the container was away.
+            self.clear_job(&job.id).await?;
             return Ok(state);
         }
         self.mark(&job.scope)?;
@@ -205,13 +207,18 @@ impl Inner {
     async fn end_job(&self, id: &JobId, ok: bool, how: String, lines: Vec<String>) -> Result<(), Fault> {
         self.keep_end(id, Kept::Ended { ok, how, last_lines: lines })?;
         crash::point("docker.job-ended");
+        self.clear_job(id).await?;
+        self.job_changes.bump(id);
+        Ok(())
+    }
+
+    /// Removes the container of a job that has an end, if it is there.
+    async fn clear_job(&self, id: &JobId) -> Result<(), Fault> {
         let name = self.name(id.as_str())?;
-        let there = self.inspect_job(&name).await?;
-        if there.is_some() {
+        if self.inspect_job(&name).await?.is_some() {
             self.remove(&name, true).await?;
             self.sweep_secrets().await;
         }
-        self.job_changes.bump(id);
         Ok(())
     }
 

@@ -61,13 +61,14 @@ async fn keep_asking(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str) {
         return tracked.checked(started, Seen::Healthy);
     }
     let rule = rule(tracked);
-    if known || until_healthy(node, tracked, started, &rule).await {
-        while_it_lasts(node, tracked, started, &rule).await;
+    if !known {
+        until_healthy(node, tracked, started, &rule).await;
     }
+    while_it_lasts(node, tracked, started, &rule).await;
 }
 
-/// Asks until the first good answer; `false` if there will be none.
-async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str, rule: &Health) -> bool {
+/// Asks until the first good answer. When that is overdue, the instance is condemned, and asked at every interval.
+async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str, rule: &Health) {
     let since = tracked.view().look.since().filter(|_| !node.is_elsewhere());
     // Of one elsewhere it counts from when it can be asked: it may have begun while nobody could.
     let up = since.map_or(Duration::ZERO, |since| now().since(since));
@@ -78,8 +79,7 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
         let left = due.saturating_duration_since(begun).max(OFTEN);
         let what = match once(node, tracked, rule, rule.timeout.0.min(left)).await {
             Ok(()) => {
-                tracked.checked(started, Seen::Healthy);
-                return true;
+                return tracked.checked(started, Seen::Healthy);
             }
             Err(what) => what,
         };
@@ -87,14 +87,14 @@ async fn until_healthy(node: &Arc<Inner>, tracked: &Arc<Tracked>, started: &str,
             due += begun.elapsed();
         }
         let new = !tracked.view().ever_healthy;
-        if new && Instant::now() >= due {
+        let overdue = new && Instant::now() >= due;
+        if overdue && tracked.view().failure.is_none() {
             let lines = last_lines(node, &tracked.container).await;
             let within = say(rule.within.0);
             tracked.condemn(format!("it did not become healthy within {within}: {what}"), lines);
-            return false;
         }
         tracked.checked(started, Seen::NotYet(what));
-        sleep(pause).await;
+        sleep(if overdue { rule.interval.0.max(OFTEN) } else { pause }).await;
         pause = (pause * 3 / 2).min(OFTEN);
     }
 }

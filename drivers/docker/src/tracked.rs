@@ -1,7 +1,7 @@
 //! One container of an instance as the engine's process knows it.
 
 use crate::labels::Record;
-use crate::view::{Health, LOOP_WINDOW, View};
+use crate::view::{Health, View};
 use deployctl_core::id::InstanceId;
 use deployctl_core::instance::InstanceSeen;
 use deployctl_core::time::Millis;
@@ -83,17 +83,7 @@ impl Tracked {
             if view.look.started != started || !view.look.is_running() {
                 return false;
             }
-            let first = health == Health::Healthy && view.marked.as_deref() != Some(started);
-            if health == Health::Healthy {
-                let up = view.look.since().map(|since| crate::docker::now().since(since));
-                if view.ever_healthy && up.is_some_and(|up| up >= LOOP_WINDOW) {
-                    view.failure = None;
-                }
-                view.ever_healthy = true;
-                view.marked = Some(started.to_owned());
-            }
-            view.health = health;
-            first
+            view.answered(health, crate::docker::now())
         });
         if first {
             // For the next engine; without it that one only asks again.
@@ -134,7 +124,8 @@ impl Tracked {
     pub(crate) fn with_prober(self: &Arc<Self>, start: impl FnOnce(Arc<Self>, String) -> AbortHandle) {
         let running = {
             let view = self.view();
-            (view.look.is_running() && !view.stopping && view.failure.is_none()).then(|| view.look.started.clone())
+            // One that was condemned too: the engine goes on starting it, and it may come right.
+            (view.look.is_running() && !view.stopping).then(|| view.look.started.clone())
         };
         let mut prober = self.prober.lock().unwrap_or_else(PoisonError::into_inner);
         if prober.as_ref().map(|(asked, _)| asked) == running.as_ref() {

@@ -6,9 +6,9 @@ use deployctl_core::time::Millis;
 use std::time::Duration;
 
 /// So many exits by itself within [`LOOP_WINDOW`] are a crash loop.
-const LOOP_EXITS: usize = 3;
+const LOOP_EXITS: u32 = 3;
 /// See [`LOOP_EXITS`].
-pub(crate) const LOOP_WINDOW: Duration = Duration::from_secs(60);
+const LOOP_WINDOW: Duration = Duration::from_secs(60);
 
 /// What one look at a container showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,17 +182,38 @@ impl View {
         if !look.is_over() {
             self.settled = false;
         }
-        let ended = look.restarts > self.look.restarts;
+        // What ended a new one before anybody here looked is no news: who killed it may have killed deployctl as well. A
+        // loop is one all the same.
+        let is_first = self.look.status.is_none() && !self.ever_healthy;
+        let known = if is_first && look.restarts < LOOP_EXITS { look.restarts } else { self.look.restarts };
+        let ended = look.restarts > known;
         if ended {
             self.exits.push(now);
             if look.exit != 0 || look.status == Some(Status::RESTARTING) {
                 self.last_exit = Some(look.how());
             }
-            let many = self.exits.len().saturating_sub(LOOP_EXITS);
+            let many = self.exits.len().saturating_sub(LOOP_EXITS as usize);
             self.exits.drain(..many);
         }
         self.look = look;
         ended
+    }
+
+    /// Takes in what a check of the present process answered; says whether this process is healthy for the first time.
+    pub(crate) fn answered(&mut self, health: Health, now: Millis) -> bool {
+        let healthy = health == Health::Healthy;
+        self.health = health;
+        if !healthy {
+            return false;
+        }
+        // What came up after all is right; what ended in a loop is, when it stays.
+        let stays = self.look.since().is_some_and(|since| now.since(since) >= LOOP_WINDOW);
+        if !self.ever_healthy || stays {
+            self.failure = None;
+        }
+        self.ever_healthy = true;
+        let before = self.marked.replace(self.look.started.clone());
+        before.as_ref() != Some(&self.look.started)
     }
 
     /// The exit that condemns the instance, if one does: any before it was ever healthy, else the last of a crash loop.
@@ -201,7 +222,7 @@ impl View {
         if !self.ever_healthy {
             return (!self.exits.is_empty()).then_some(how);
         }
-        let first = self.exits.get(self.exits.len().checked_sub(LOOP_EXITS)?)?;
+        let first = self.exits.get(self.exits.len().checked_sub(LOOP_EXITS as usize)?)?;
         let is_loop = self.exits.last()?.since(*first) <= LOOP_WINDOW;
         is_loop.then(|| format!("{how}; it ended {LOOP_EXITS} times within {} s", LOOP_WINDOW.as_secs()))
     }
@@ -239,6 +260,36 @@ mod tests {
         assert_eq!(view.state(), InstanceState::Unhealthy { reason: unhealthy });
         assert!(view.saw(look(Status::RESTARTING, 3, 3), Millis(30)));
         assert_eq!(view.fatal_exit().unwrap(), "exit 3; it ended 3 times within 60 s");
+    }
+
+    #[test]
+    fn what_ended_before_the_first_look_does_not_condemn_but_a_loop_does() {
+        let mut view = View::default();
+        assert!(!view.saw(look(Status::RUNNING, 2, 137), Millis(1)));
+        assert_eq!(view.fatal_exit(), None);
+        assert!(view.saw(look(Status::RESTARTING, 3, 1), Millis(2)));
+        assert_eq!(view.fatal_exit().unwrap(), "exit 1");
+        let mut view = View::default();
+        assert!(view.saw(look(Status::RESTARTING, 3, 1), Millis(1)));
+        assert_eq!(view.fatal_exit().unwrap(), "exit 1");
+    }
+
+    #[test]
+    fn what_was_condemned_and_comes_up_after_all_is_ready() {
+        let condemned = || Some(("exit 1".to_owned(), Vec::new()));
+        let started = moment("2026-01-01T00:00:00Z").unwrap();
+        let mut view = View { failure: condemned(), ..View::default() };
+        view.saw(look(Status::RUNNING, 0, 0), started);
+        assert!(!view.answered(Health::NotYet("an answer".into()), started));
+        assert!(matches!(view.state(), InstanceState::Failed { .. }));
+        assert!(view.answered(Health::Healthy, started), "for the first time");
+        assert_eq!(view.state(), InstanceState::Ready);
+        // It had been healthy before it ended in a loop.
+        view.failure = condemned();
+        assert!(!view.answered(Health::Healthy, started));
+        assert!(matches!(view.state(), InstanceState::Failed { .. }), "it has just begun");
+        view.answered(Health::Healthy, Millis(started.0 + 60_000));
+        assert_eq!(view.state(), InstanceState::Ready);
     }
 
     #[test]

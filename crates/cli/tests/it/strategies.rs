@@ -92,6 +92,29 @@ apps:
     assert!(world.path("state/data/p/dev/default/db/held").is_dir());
 }
 
+/// As when a lock, a port or a store is not free yet.
+#[test]
+fn one_exit_of_the_old_version_does_not_end_the_way_back() {
+    let world = World::new(
+        r#"
+project: p
+environments: { dev: {} }
+apps:
+  db:
+    artifact: dist/{{ version }}
+    command: [sh, -c, "test {{ version }} = v1 || { touch $0/once; echo bad; exit 4; }; rm $0/once && exit 3; while :; do sleep 0.02; done", "{{ data }}"]
+    strategy: recreate
+"#,
+    );
+    world.version("v1", "");
+    world.version("v2", "");
+    world.ok("deploy --env dev --app db --version v1");
+    let ran = world.run("deploy --env dev --app db --version v2").code(1);
+    assert!(ran.last().starts_with("rolled back: deploy db v1 -> v2 in dev: v2 did not come up: "), "{}", ran.err);
+    assert_eq!(world.now("db"), "v1 healthy 1");
+    assert_eq!(text(&world.json("status")[0]["instances"][0]["restarts"]), "1", "it did exit");
+}
+
 #[test]
 fn a_canary_gets_its_share_and_testers_get_theirs() {
     let world = with_strategy("{ canary: { steps: [10%], hold: 1h, sticky: cookie } }");

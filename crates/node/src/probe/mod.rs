@@ -104,8 +104,8 @@ async fn keep_asking(node: &Arc<Inner>, tracked: &Arc<Tracked>, process: &Proc) 
         return tracked.checked(process, Seen::Healthy);
     }
     let asker = Asker { node, tracked, process, rule: &rule, vouch: Vouch::default() };
-    if tracked.view().health != Seen::Healthy && !asker.until_healthy().await {
-        return;
+    if tracked.view().health != Seen::Healthy {
+        asker.until_healthy().await;
     }
     asker.while_it_lasts().await;
 }
@@ -119,32 +119,26 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Asks until the first good answer; `false` if there will be none.
-    async fn until_healthy(&self) -> bool {
+    /// Asks until the first good answer. What cannot become healthy any more, or should have, is condemned, and asked at
+    /// every interval.
+    async fn until_healthy(&self) {
         let up = self.tracked.view().run.as_ref().map_or(Duration::ZERO, |run| crate::clock::now().since(run.since));
         let due = Instant::now() + self.rule.within.0.saturating_sub(up);
         let mut pause = FIRST;
         loop {
             let left = due.saturating_duration_since(Instant::now()).max(OFTEN);
-            let what = match self.once(self.rule.timeout.0.min(left)).await {
-                Answer::Healthy => {
-                    self.tracked.checked(self.process, Seen::Healthy);
-                    return true;
-                }
-                Answer::Taken(reason) => {
-                    self.tracked.condemn(self.process, reason);
-                    return false;
-                }
-                Answer::Not(what) => what,
+            let (what, taken) = match self.once(self.rule.timeout.0.min(left)).await {
+                Answer::Healthy => return self.tracked.checked(self.process, Seen::Healthy),
+                Answer::Taken(what) => (what, true),
+                Answer::Not(what) => (what, false),
             };
-            let new = !self.tracked.view().ever_healthy;
-            if new && Instant::now() >= due {
-                let within = say(self.rule.within.0);
-                self.tracked.condemn(self.process, format!("it did not become healthy within {within}: {what}"));
-                return false;
+            let overdue = !self.tracked.view().ever_healthy && Instant::now() >= due;
+            if (taken || overdue) && self.tracked.view().failure.is_none() {
+                let late = || format!("it did not become healthy within {}: {what}", say(self.rule.within.0));
+                self.tracked.condemn(self.process, if taken { what.clone() } else { late() });
             }
             self.tracked.checked(self.process, Seen::NotYet(what));
-            sleep(pause).await;
+            sleep(if taken || overdue { self.rule.interval.0.max(OFTEN) } else { pause }).await;
             pause = (pause * 3 / 2).min(OFTEN);
         }
     }

@@ -46,6 +46,16 @@ fn files_are_for_processes_and_the_exit_code_says_so() {
 }
 
 #[test]
+fn an_engine_that_was_named_and_is_away_is_said_before_any_registry_is_asked() {
+    let mut world = world();
+    let socket = world.path("no");
+    world.var("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let ran = world.run("artifact check shop:v1").code(5);
+    assert!(ran.err.contains(&socket.display().to_string()), "{}", ran.err);
+    assert!(!ran.err.contains("registry"), "{}", ran.err);
+}
+
+#[test]
 fn an_image_in_a_registry_is_looked_at_layer_by_layer() {
     let Some(registry) = Registry::open() else { return };
     let world = world();

@@ -178,6 +178,21 @@ fn a_migration_runs_once_as_a_container_and_a_volume_stays() {
 }
 
 #[test]
+fn the_container_of_a_migration_goes_also_when_deployctl_is_killed_as_it_ends() {
+    let Some(engine) = engine::shared() else { return };
+    let spec = API.replace("port: 8080", "port: 8080\n    migrate: { run: [/app, job], timeout: 20s }");
+    let mut world = world(&engine, "cleared", &spec);
+    engine.image("cleared:v1", "", &[]);
+    let tally = world.path("tally");
+    std::fs::write(&tally, "").expect("a file");
+    world.var("DEPLOYCTL_CRASH", format!("engine:docker.job-ended:1:kill:{}", tally.display()));
+    world.ok("deploy --env dev --all --version v1");
+    assert!(!std::fs::read(&tally).expect("it is there").is_empty(), "the engine was killed");
+    assert_eq!(engine.containers("cleared").len(), 1, "the app alone: {:?}", engine.containers("cleared"));
+    world.ok("down --env dev --app cleared");
+}
+
+#[test]
 fn an_engine_of_deployctl_that_is_killed_finds_its_containers_again() {
     let Some(engine) = engine::shared() else { return };
     let world = world(&engine, "found", &API.replace("route: {}", "route: {}\n    instances: 3"));
