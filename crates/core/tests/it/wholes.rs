@@ -19,6 +19,7 @@ fn cluster() -> AppConfig {
         context: Some("here".into()),
         namespace: "shop".into(),
         patience: Span::secs(60),
+        adopt: false,
         objects: Vec::new(),
     };
     AppConfig { target: TargetConfig::Kubernetes(kubernetes), route: None, ..config(rolling(1, 0), 1) }
