@@ -19,21 +19,28 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     if !build.current_dir(root).status().is_ok_and(|status| status.success()) {
         return ExitCode::from(2);
     }
-    let is_docker = args.iter().any(|arg| arg == "--docker");
-    if is_docker {
-        // Without it, what needs it says so.
-        crate::plugin::COMPOSE.run(root);
-    }
+    let has = |name: &str| args.iter().any(|arg| arg == name);
+    let page = match (has("--docker"), has("--kube")) {
+        (true, _) => {
+            // Without it, what needs it says so.
+            crate::plugin::COMPOSE.run(root);
+            "docs/crash-matrix-docker.md"
+        }
+        (_, true) => {
+            if let Err(why) = crate::kube::build(root) {
+                eprintln!("cargo xtask crash: {why}");
+                return ExitCode::from(2);
+            }
+            "docs/crash-matrix-kubernetes.md"
+        }
+        _ => "docs/crash-matrix.md",
+    };
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let program = root.join(target).join(if is_dev { "debug" } else { "release" }).join("deployctl-crash");
     let mut crash = Command::new(&program);
     let is_part = |arg: &OsString| ["--sample", "--flow", "--case", "--out"].iter().any(|name| arg == name);
     if !args.iter().any(is_part) {
-        crash.arg("--out").arg(root.join(if is_docker {
-            "docs/crash-matrix-docker.md"
-        } else {
-            "docs/crash-matrix.md"
-        }));
+        crash.arg("--out").arg(root.join(page));
     }
     match crash.args(args).status() {
         Ok(status) => status.code().map_or(ExitCode::from(2), |code| ExitCode::from(code as u8)),

@@ -16,6 +16,27 @@ pub(crate) fn version(folder: &Path, module: &str) -> Result<String, String> {
     version.map(str::to_owned).ok_or_else(|| format!("{} does not require {module}", file.display()))
 }
 
+/// Where Go keeps the source of `module`, as the `go.mod` in `folder` has it; gets it if it is not there.
+pub(crate) fn source(folder: &Path, module: &str) -> Result<PathBuf, String> {
+    said(folder, &["mod", "download", module])?;
+    said(folder, &["list", "-m", "-f", "{{.Dir}}", module]).map(PathBuf::from)
+}
+
+/// What Go answers.
+fn said(folder: &Path, args: &[&str]) -> Result<String, String> {
+    let done = program().args(args).current_dir(folder).output().map_err(|e| format!("go: {e}"))?;
+    match done.status.success() {
+        true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
+        false => Err(format!("go {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim())),
+    }
+}
+
+/// In the path, or where Go's own archive puts it.
+fn program() -> Command {
+    let usual = Path::new("/usr/local/go/bin/go");
+    Command::new(if usual.is_file() { usual } else { Path::new("go") })
+}
+
 /// Builds `package` of the module in `folder` to `program`.
 pub(crate) fn build(folder: &Path, package: &str, flags: &str, program: &Path) -> Result<(), String> {
     let parent = program.parent().unwrap_or(program);
@@ -27,9 +48,7 @@ pub(crate) fn build(folder: &Path, package: &str, flags: &str, program: &Path) -
 
 /// Builds `packages` of the module in `folder` into `into`: a file, or a folder if it ends with `/`.
 pub(crate) fn run(folder: &Path, packages: &[&str], flags: &str, into: &OsStr) -> Result<(), String> {
-    // In the path, or where Go's own archive puts it.
-    let usual = Path::new("/usr/local/go/bin/go");
-    let mut go = Command::new(if usual.is_file() { usual } else { Path::new("go") });
+    let mut go = program();
     go.args(["build", "-trimpath", "-ldflags", &format!("-s -w {flags}"), "-o"]).arg(into).args(packages);
     let built = go.current_dir(folder).env("CGO_ENABLED", "0").status().map_err(|e| format!("go: {e}"))?;
     if built.success() { Ok(()) } else { Err(format!("go build ended with {built}")) }

@@ -1,9 +1,9 @@
 //! `kube`: a real Kubernetes cluster on this machine: `build` its programs, `up`, `down`, `test`.
 //!
-//! Kubernetes' programs, Helm and Kustomize are built from their Go modules once per version, outside of the tree; our own beside
+//! Kubernetes' programs, Helm, Kustomize and Traefik are built from their Go modules once per version, outside of the tree; our own beside
 //! them every time, since Go knows what has changed.
 
-use crate::go;
+use crate::{go, traefik};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -13,7 +13,7 @@ const MODULE: &str = "k8s.io/kubernetes";
 /// The programs that the module's `tool` lines name.
 const PROGRAMS: &[&str] =
     &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
-const OWN: &[&str] = &["nodes", "pod"];
+const OWN: &[&str] = &["nodes", "pod", "web"];
 /// Programs with a folder of their own below `live`: the folder, the module and the program's package in it.
 const BESIDE: &[(&str, &str, &str)] = &[
     ("helm", "helm.sh/helm/v4", "helm.sh/helm/v4/cmd/helm"),
@@ -37,7 +37,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     }
 }
 
-fn build(root: &Path) -> Result<PathBuf, String> {
+pub(crate) fn build(root: &Path) -> Result<PathBuf, String> {
     let module = root.join("live/kubernetes");
     let version = go::version(&module, MODULE)?;
     let folder = go::cache()?.join(format!("kubernetes-{version}"));
@@ -55,6 +55,7 @@ fn build(root: &Path) -> Result<PathBuf, String> {
             go::build(&from, package, "", &program)?;
         }
     }
+    traefik::build(root)?;
     Ok(folder)
 }
 

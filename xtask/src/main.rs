@@ -7,6 +7,7 @@ mod plugin;
 mod proof;
 mod registry;
 mod tidy;
+mod traefik;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,10 +23,11 @@ fn main() -> ExitCode {
         Some("crash") => crash::run(root),
         Some("lost") => proof::run(root, "lost", "lost-requests.md"),
         Some("lost-docker") => proof::run(root, "lost-docker", "lost-requests-docker.md"),
+        Some("lost-kube") => proof::run(root, "lost-kube", "lost-requests-kubernetes.md"),
         Some("bench") => proof::run(root, "bench", "benchmarks.md"),
         other => {
             eprintln!(
-                "cargo xtask {}: there is no such chore; there are: tidy, compose, buildx, registry, kube, crash, lost, lost-docker, bench",
+                "cargo xtask {}: there is no such chore; there are: tidy, compose, buildx, registry, kube, crash, lost, lost-docker, lost-kube, bench",
                 other.unwrap_or("")
             );
             ExitCode::from(2)

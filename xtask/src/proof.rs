@@ -1,11 +1,11 @@
-//! `cargo xtask lost`, `cargo xtask lost-docker` and `cargo xtask bench`: build what is needed, then run `deployctl-proof`.
+//! `cargo xtask lost`, `lost-docker`, `lost-kube` and `cargo xtask bench`: build what is needed, then run `deployctl-proof`.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// Runs the proof `name` with the arguments given after it; the page goes to `docs/PAGE`, except for a sample or a part.
+/// Runs the proof `name` with the arguments given after it; the page goes to `docs/PAGE`, except for a sample, a part or a choice.
 pub(crate) fn run(root: &Path, name: &str, page: &str) -> ExitCode {
     let args: Vec<OsString> = env::args_os().skip(2).collect();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -19,7 +19,12 @@ pub(crate) fn run(root: &Path, name: &str, page: &str) -> ExitCode {
     if !went_well(&mut build) || !went_well(&mut prepare) {
         return ExitCode::from(2);
     }
-    if name != "lost" {
+    let of_cluster = name == "lost-kube" || args.iter().any(|arg| arg == "kubernetes");
+    if of_cluster && let Err(why) = crate::kube::build(root) {
+        eprintln!("{why}");
+        return ExitCode::from(2);
+    }
+    if name != "lost" && !of_cluster {
         // Without it, what needs it says so.
         crate::plugin::COMPOSE.run(root);
     }
@@ -27,7 +32,7 @@ pub(crate) fn run(root: &Path, name: &str, page: &str) -> ExitCode {
     let mut proof = Command::new(built.join("deployctl-proof"));
     proof.arg(name).arg("--binary").arg(built.join("deployctl"));
     proof.arg("--example").arg(root.join("examples/shop"));
-    if !args.iter().any(|arg| arg == "--sample" || arg == "--part" || arg == "--out") {
+    if !args.iter().any(|arg| ["--sample", "--part", "--strategy", "--out"].iter().any(|no| arg == no)) {
         proof.arg("--out").arg(root.join("docs").join(page));
     }
     match proof.args(args).status() {

@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tokio::net::UnixStream;
 
@@ -68,6 +68,20 @@ impl Client {
     }
 }
 
+/// The last one of lines that cannot go on: why.
+#[derive(Serialize, Deserialize)]
+pub struct Broken {
+    /// Why.
+    pub refused: Refused,
+}
+
+fn parsed<T: DeserializeOwned>(line: &[u8]) -> Result<T, Refused> {
+    serde_json::from_slice(line).map_err(|e| match serde_json::from_slice::<Broken>(line) {
+        Ok(broken) => broken.refused,
+        Err(_) => lost(&e.to_string()),
+    })
+}
+
 /// JSON lines as they come.
 pub struct Lines {
     body: Incoming,
@@ -81,7 +95,7 @@ impl Lines {
         loop {
             if let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
-                return serde_json::from_slice(&line).map(Some).map_err(|e| lost(&e.to_string()));
+                return parsed(&line).map(Some);
             }
             match self.body.frame().await {
                 None => return Ok(None),
@@ -108,4 +122,19 @@ pub const LOST: &str = "engine-lost";
 fn lost(why: &str) -> Refused {
     Refused::new(RefusedKind::Unreachable, LOST, format!("the connection to the engine broke: {why}"))
         .hint("what it accepted goes on by itself; `deployctl status` starts it again and shows how things are")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Broken, LOST, parsed};
+    use deployctl_core::ask::{Refused, RefusedKind};
+    use deployctl_core::instance::LogLine;
+
+    #[test]
+    fn lines_that_cannot_go_on_say_why() {
+        let refused = Refused::new(RefusedKind::Unreachable, "target-unreachable", "nobody answers".to_owned());
+        let line = serde_json::to_vec(&Broken { refused: refused.clone() }).unwrap();
+        assert_eq!(parsed::<LogLine>(&line).unwrap_err(), refused);
+        assert_eq!(parsed::<LogLine>(b"{}").unwrap_err().code, LOST);
+    }
 }

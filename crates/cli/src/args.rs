@@ -4,7 +4,7 @@ mod artifact;
 mod kubernetes;
 
 pub(crate) use artifact::{Artifact, Check, Copy, Key, OnPlatform, Promoted, Reference, TargetName};
-pub(crate) use kubernetes::{Kubernetes, Objects};
+pub(crate) use kubernetes::{InCluster, Kubernetes, Objects};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deployctl_core::id::{AppName, EnvName, RegionName, Version};
@@ -41,7 +41,7 @@ pub(crate) struct Common {
     /// The project's directory; the nearest parent with a deployctl.yaml if not given.
     #[arg(long, global = true, value_name = "DIR", env = "DEPLOYCTL_PROJECT")]
     pub(crate) project: Option<PathBuf>,
-    /// Where journal, artifacts and runtime live.
+    /// Where journal, artifacts and runtime live: a directory, or kubernetes://CONTEXT/NAMESPACE.
     #[arg(long, global = true, value_name = "DIR", env = "DEPLOYCTL_STATE")]
     pub(crate) state: Option<PathBuf>,
     /// How results are printed. JSON is a promise, human text is not.
@@ -92,7 +92,7 @@ pub(crate) enum Command {
     /// Deploy to one environment what is current in another.
     Promote(Promote),
     /// What is running, how healthy, and which deployment put it there.
-    Status(Place),
+    Status(Status),
     /// Run the health check of every instance now and say what it answers; exit 1 unless all are healthy.
     Health(OneApp),
     /// Apps and their versions per environment.
@@ -176,6 +176,16 @@ pub(crate) struct Overlays {
 }
 
 #[derive(Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// List everything that somebody changed by hand since the last deployment, and who, where the target knows; exit 1 if there is
+    /// anything.
+    #[arg(long)]
+    pub(crate) drift: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct Place {
     /// Only this environment.
     #[arg(long, value_name = "ENV", env = "DEPLOYCTL_ENV")]
@@ -236,6 +246,9 @@ pub(crate) struct Plan {
     pub(crate) overlays: Overlays,
     #[command(flatten)]
     pub(crate) build: Build,
+    /// Take back what others changed by hand of what the release says, also where the version is current already.
+    #[arg(long, env = "DEPLOYCTL_CORRECT_DRIFT")]
+    pub(crate) correct_drift: bool,
     /// Keep the plan in this file, for `deploy --plan`.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -276,9 +289,14 @@ pub(crate) struct Deploy {
     pub(crate) overlays: Overlays,
     #[command(flatten)]
     pub(crate) build: Build,
+    /// Take back what others changed by hand of what the release says, also where the version is current already.
+    #[arg(long, env = "DEPLOYCTL_CORRECT_DRIFT")]
+    pub(crate) correct_drift: bool,
     /// Do exactly this saved plan, or refuse.
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) in_cluster: InCluster,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }
@@ -296,6 +314,8 @@ pub(crate) struct Rollback {
     /// Even across a migration that cannot be undone.
     #[arg(long)]
     pub(crate) across_migration: bool,
+    #[command(flatten)]
+    pub(crate) in_cluster: InCluster,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }
@@ -329,6 +349,10 @@ pub(crate) struct Down {
     /// Objects of a cluster: leave them as they are, for the tool that they came from; only what deployctl keeps of them goes.
     #[arg(long)]
     pub(crate) hand_back: bool,
+    /// Objects of a cluster: delete what holds data as well, for good: claims, volumes, definitions of kinds, and the namespace that
+    /// was made for the app. Without it they stay.
+    #[arg(long, conflicts_with = "hand_back")]
+    pub(crate) delete_data: bool,
 }
 
 #[derive(Args)]

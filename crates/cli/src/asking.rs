@@ -4,16 +4,25 @@ use deployctl_core::ask::By;
 
 /// The person (or pipeline) behind this command, and why.
 pub(crate) fn by(reason: Option<&str>) -> By {
+    By { actor: who(), reason: reason.map(str::to_owned) }
+}
+
+/// Who asks and from where, such as `alice@build-7`.
+pub(crate) fn who() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{}@{host}", user())
+}
+
+/// The person or pipeline.
+pub(crate) fn user() -> String {
     let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let user = var("DEPLOYCTL_ACTOR")
+    var("DEPLOYCTL_ACTOR")
         .or_else(|| var("GITHUB_ACTOR"))
         .or_else(|| var("GITLAB_USER_LOGIN"))
         .or_else(|| var("SUDO_USER"))
         .or_else(|| var("USER"))
         .or_else(|| var("LOGNAME"))
-        .unwrap_or_else(login);
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    By { actor: format!("{user}@{host}"), reason: reason.map(str::to_owned) }
+        .unwrap_or_else(login)
 }
 
 /// The login name of this process's user, from `/etc/passwd`; `uid-N` if it has none there.

@@ -107,9 +107,12 @@ fn begins(app: &ResolvedApp, command: &[String]) {
     err(&format!("{}: building {}: {}", app.app, app.version, command.join(" ")));
 }
 
+fn message(app: &ResolvedApp, why: &str) -> String {
+    format!("{} {} could not be built: {why}", app.app, app.version)
+}
+
 fn failed(app: &ResolvedApp, why: &str) -> Failure {
-    let message = format!("{} {} could not be built: {why}", app.app, app.version);
-    Refused::new(RefusedKind::Usage, "build-failed", message)
+    Refused::new(RefusedKind::Usage, "build-failed", message(app, why))
         .hint("nothing was changed; what it printed is above")
         .into()
 }

@@ -1,7 +1,7 @@
 //! Asks Docker Compose what its files say. The only place where it is run.
 
 use crate::fail::Failure;
-use deployctl_compose::{Document, redact};
+use deployctl_compose::{Document, mask, redact};
 use deployctl_core::ask::{Refused, RefusedKind, SecretBytes};
 use deployctl_core::config::SecretRef;
 use deployctl_core::id::AppName;
@@ -81,6 +81,7 @@ fn one(dir: &Path, ask: ComposeAsk) -> Result<(Composed, Values), Failure> {
         return Err(Failure::usage("compose-missing", message));
     };
     let taken = redact(&mut document, ask.app.as_str());
+    let source = Source { text: mask(&source.text, &taken), ..source };
     let mut values: Values = taken.into_iter().map(|(reference, value)| (reference, bytes(&value))).collect();
     values.extend(of_environment(dir, &ask, &document)?);
     Ok((Composed { ask, source, document: document.kept().clone() }, values))

@@ -142,17 +142,25 @@ where
         crash::point("client.answered");
         context.stands(Stage::Before);
         match answer {
-            Err(refused) if refused.blocked_by.is_some() && Instant::now() < end => {
+            Err(refused) if is_blocked(&refused) && Instant::now() < end => {
                 if !told {
                     err(&format!("{}; waiting for it", refused.message));
                     told = true;
                 }
-                if let Some(id) = &refused.blocked_by {
-                    let left = end.saturating_duration_since(Instant::now());
-                    let _ = tokio::time::timeout(left, views(context, id, &mut Progress::silent())).await;
+                let left = end.saturating_duration_since(Instant::now());
+                match &refused.blocked_by {
+                    Some(id) => {
+                        let _ = tokio::time::timeout(left, views(context, id, &mut Progress::silent())).await;
+                    }
+                    None => tokio::time::sleep(left.min(Duration::from_millis(500))).await,
                 }
             }
             other => return Ok(other?),
         }
     }
+}
+
+/// Whether it helps to wait for somebody else.
+fn is_blocked(refused: &Refused) -> bool {
+    refused.blocked_by.is_some() || refused.code == "state-held"
 }

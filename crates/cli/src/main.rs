@@ -12,6 +12,7 @@ mod fail;
 mod follow;
 mod output;
 mod project;
+mod pulls;
 mod registry;
 mod render;
 mod role;

@@ -5,11 +5,11 @@ use crate::compose::{self, Values};
 use crate::fail::Failure;
 use crate::render;
 use crate::secrets::Reader;
-use crate::signed;
+use crate::{pulls, signed};
 use deployctl_core::ask::{By, Deploy, DeployLeg};
 use deployctl_core::config::ArtifactSource;
 use deployctl_core::id::{AppName, EnvName, ProjectName, RegionName, Scope, Version};
-use deployctl_spec::{Environment, FILE_NAMES, ResolvedApp, Source, Spec, find_project};
+use deployctl_spec::{Environment, FILE_NAMES, InCluster, ResolvedApp, Source, Spec, find_project};
 use std::path::{Path, PathBuf};
 
 /// The project's directory.
@@ -51,17 +51,36 @@ pub(crate) fn name(given: Option<&Path>) -> Result<Option<ProjectName>, Failure>
     }
 }
 
+/// Where the project says that its state is, if there is a project and it says so; of a broken specification what it says.
+pub(crate) fn state(given: Option<&Path>) -> Option<String> {
+    let dir = dir(given).ok()?;
+    match Spec::load(&dir, &[]) {
+        Ok(spec) => spec.state,
+        Err(_) => said(&dir, "state:"),
+    }
+}
+
+/// How deployctl runs as a Job in the cluster, if there is a project and it says so. A broken specification says nothing.
+pub(crate) fn in_cluster(given: Option<&Path>) -> InCluster {
+    let spec = dir(given).ok().and_then(|dir| Spec::load(&dir, &[]).ok());
+    spec.map(|spec| spec.in_cluster).unwrap_or_default()
+}
+
 fn same(a: &Path, b: &Path) -> bool {
     std::path::absolute(b).is_ok_and(|b| *a == *b)
 }
 
 /// What stands after `project:` at the beginning of a line.
 fn said_name(dir: &Path) -> Option<ProjectName> {
+    ProjectName::new(said(dir, "project:")?).ok()
+}
+
+/// What stands after a key at the beginning of a line.
+fn said(dir: &Path, key: &str) -> Option<String> {
     let text = FILE_NAMES.iter().find_map(|name| std::fs::read(dir.join(name)).ok())?;
     let text = String::from_utf8_lossy(&text);
-    let said = text.lines().find_map(|line| line.strip_prefix("project:"))?;
-    let said = said.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-    ProjectName::new(said).ok()
+    let said = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(said.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']).to_owned())
 }
 
 /// What a deployment asks for, before artifacts are built.
@@ -108,6 +127,11 @@ impl Wanted {
         Ok(Self { spec, apps, values })
     }
 
+    /// Gives images that a cluster pulls the digests that they have now, or that are known.
+    pub(crate) async fn pinned(&mut self, known: pulls::Known) -> Result<(), Failure> {
+        pulls::pin(&mut self.apps, known).await
+    }
+
     /// The question to the engine. Reads the secrets.
     pub(crate) fn ask(&self, by: By, plan: Option<String>, built_here: bool) -> Result<Deploy, Failure> {
         let mut secrets = Reader::new(&self.spec, self.values.clone());
@@ -135,6 +159,8 @@ impl Wanted {
             spec: Some(stored(&self.spec)),
             by,
             plan,
+            id: None,
+            correct_drift: false,
         })
     }
 

@@ -1,17 +1,21 @@
 //! Asks Kustomize and Helm what they make of an overlay or a chart. The only place where they are run.
 
-mod program;
-
 use crate::fail::Failure;
 use deployctl_core::ask::{Refused, RefusedKind};
 use deployctl_core::id::AppName;
-use deployctl_spec::{Chart, ManifestSource, Manifests, Source, Spec};
-use program::{Printed, Trouble};
+use deployctl_spec::{Chart, ManifestSource, Manifests, Source, Spec, rendered_files};
+use deployctl_sys::program::{self, Printed, Trouble};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// So many are asked at once.
 const AT_ONCE: usize = 4;
+/// A chart may have to be fetched from far away.
+const WITHIN: Duration = Duration::from_secs(120);
+/// No set of objects that a release could hold is larger.
+const BYTES_MAX: u64 = 4 << 20;
 /// Of the words of a program so many characters are repeated.
 const WORDS_MAX: usize = 1_200;
 
@@ -42,7 +46,7 @@ fn one(dir: &Path, from: ManifestSource) -> Result<Manifests, Failure> {
             let text = kustomize(dir, overlay, &from)?;
             vec![Source { name: format!("rendered {}", relative(dir, overlay)), text }]
         }
-        ManifestSource::Helm(chart) => files_of(&helm(dir, chart, &from)?),
+        ManifestSource::Helm(chart) => rendered_files(&helm(dir, chart, &from)?),
     };
     Ok(Manifests { from, files })
 }
@@ -51,17 +55,9 @@ fn kustomize(dir: &Path, overlay: &str, from: &ManifestSource) -> Result<String,
     for (program, args) in [("kustomize", ["build", overlay]), ("kubectl", ["kustomize", overlay])] {
         let mut command = Command::new(program);
         command.args(args).current_dir(dir);
-        match program::run(command, "") {
-            Err(Trouble::Missing) => {}
-            done => {
-                return printed(
-                    dir,
-                    done,
-                    program,
-                    from,
-                    "`kustomize build DIRECTORY` says the same; mend the overlay",
-                );
-            }
+        let done = program::run(command, "", WITHIN, BYTES_MAX);
+        if !is_missing(&done) {
+            return printed(dir, done, program, from, "`kustomize build DIRECTORY` says the same; mend the overlay");
         }
     }
     Err(missing(
@@ -75,10 +71,15 @@ fn helm(dir: &Path, chart: &Chart, from: &ManifestSource) -> Result<String, Fail
     let mut command = Command::new("helm");
     command.args(argv(chart)).current_dir(dir);
     let values = serde_json::Value::Object(chart.set.clone()).to_string();
-    match program::run(command, &values) {
-        Err(Trouble::Missing) => Err(missing("Helm is needed to render the chart", "no `helm`", "`helm`, 3 or 4")),
-        done => printed(dir, done, "helm", from, "`helm template` says the same; mend the chart or its values"),
+    let done = program::run(command, &values, WITHIN, BYTES_MAX);
+    if is_missing(&done) {
+        return Err(missing("Helm is needed to render the chart", "no `helm`", "`helm`, 3 or 4"));
     }
+    printed(dir, done, "helm", from, "`helm template` says the same; mend the chart or its values")
+}
+
+fn is_missing(done: &Result<Printed, Trouble>) -> bool {
+    matches!(done, Err(Trouble::NotRun(error)) if error.kind() == ErrorKind::NotFound)
 }
 
 /// The arguments of `helm`. Single values come by its standard input: they are in no list of processes.
@@ -99,26 +100,6 @@ fn argv(chart: &Chart) -> Vec<String> {
     argv
 }
 
-/// What Helm printed, by the templates that it comes from: `# Source: FILE` stands before each document.
-fn files_of(text: &str) -> Vec<Source> {
-    let mut files: Vec<Source> = Vec::new();
-    for document in text.split("\n---\n") {
-        let document = document.strip_prefix("---\n").unwrap_or(document);
-        let said = document.lines().find_map(|line| line.strip_prefix("# Source: "));
-        let name = said.map(|name| format!("rendered {}", name.trim()));
-        match (files.iter_mut().find(|file| Some(&file.name) == name.as_ref()), name) {
-            (Some(file), _) => file.text.push_str(&format!("---\n{document}\n")),
-            (None, Some(name)) => files.push(Source { name, text: format!("{document}\n") }),
-            // Of one template several documents may come, of which only the first says so.
-            (None, None) => match files.last_mut() {
-                Some(file) => file.text.push_str(&format!("---\n{document}\n")),
-                None => files.push(Source { name: "rendered chart".into(), text: format!("{document}\n") }),
-            },
-        }
-    }
-    files
-}
-
 /// What was printed, or what went wrong in the program's own words.
 fn printed(
     dir: &Path,
@@ -137,8 +118,11 @@ fn printed(
     match done {
         Ok(printed) if printed.success => Ok(printed.out),
         Ok(printed) => Err(failed(words(&printed.err))),
-        Err(Trouble::Missing) => Err(failed(format!("`{program}` is not there"))),
-        Err(Trouble::Failed(why)) => Err(failed(format!("`{program}` {why}"))),
+        Err(Trouble::NotRun(error)) => Err(failed(format!("`{program}` cannot be run: {error}"))),
+        Err(Trouble::Late) => {
+            Err(failed(format!("`{program}` did not end within {} s, and was ended", WITHIN.as_secs())))
+        }
+        Err(Trouble::TooMuch) => Err(failed(format!("`{program}` printed more than {} MiB", BYTES_MAX >> 20))),
     }
 }
 
@@ -171,20 +155,6 @@ fn relative(dir: &Path, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_helm_prints_is_told_by_its_templates() {
-        let text = "---\n# Source: shop/crds/x.yaml\na: 1\n---\n# Source: shop/templates/web.yaml\nb: 1\n---\n\
-                    # Source: shop/templates/web.yaml\nc: 1\n---\nd: 1\n";
-        let files: Vec<(String, String)> = files_of(text).into_iter().map(|file| (file.name, file.text)).collect();
-        let web =
-            "# Source: shop/templates/web.yaml\nb: 1\n---\n# Source: shop/templates/web.yaml\nc: 1\n---\nd: 1\n\n";
-        let wanted = [
-            ("rendered shop/crds/x.yaml".to_owned(), "# Source: shop/crds/x.yaml\na: 1\n".to_owned()),
-            ("rendered shop/templates/web.yaml".to_owned(), web.to_owned()),
-        ];
-        assert_eq!(files, wanted);
-    }
 
     #[test]
     fn the_words_of_a_program_are_one_line() {

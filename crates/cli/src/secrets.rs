@@ -2,9 +2,12 @@
 
 use crate::compose::{self, Values};
 use crate::fail::Failure;
+use crate::render;
 use deployctl_compose::SECRET_SCHEME;
 use deployctl_core::ask::SecretBytes;
 use deployctl_core::config::SecretRef;
+use deployctl_core::instance::SecretValues;
+use deployctl_kubernetes::secrets::SCHEME;
 use deployctl_spec::Spec;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
@@ -23,7 +26,13 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// `known`: values that were read already.
     pub(crate) fn new(spec: &'a Spec, known: Values) -> Self {
-        Self { spec, known }
+        let mut reader = Self { spec, known };
+        reader.know(spec.secret_values());
+        reader
+    }
+
+    fn know(&mut self, values: &SecretValues) {
+        self.known.extend(values.0.iter().map(|(reference, value)| (reference.clone(), SecretBytes(value.clone()))));
     }
 
     pub(crate) fn read(&mut self, reference: &SecretRef) -> Result<SecretBytes, Failure> {
@@ -37,6 +46,14 @@ impl<'a> Reader<'a> {
                     "the secret `{reference}` cannot be read: the Compose file has it no more",
                     reference = reference.0
                 );
+                Failure::usage("secret-missing", message)
+            });
+        }
+        if reference.0.split_once(':').is_some_and(|(scheme, _)| scheme == SCHEME) {
+            // The specification was kept with a release, its values were not: they are where it was read from.
+            self.know(render::read(self.spec.read_again()?, None)?.secret_values());
+            return self.known.get(reference).cloned().ok_or_else(|| {
+                let message = format!("the secret `{}` cannot be read: the manifests have it no more", reference.0);
                 Failure::usage("secret-missing", message)
             });
         }

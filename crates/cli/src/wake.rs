@@ -1,6 +1,7 @@
 //! Reaching the engine: connect to it, start it where none runs, hand over where another build runs.
 
-use crate::{binary, state};
+use crate::state::State;
+use crate::{asking, binary, state};
 use deployctl_api::client::Client;
 use deployctl_api::{API, Hello, Query, SOCKET, paths};
 use deployctl_core::ask::{Refused, RefusedKind};
@@ -25,16 +26,17 @@ const PID_FILE: &str = "engine.pid";
 const SUCCESSOR: &str = "engine.successor";
 
 /// A connection to the engine of `state`, which is started if need be. One of another build hands over to ours first.
-pub(crate) async fn engine(state: &Path) -> Result<Client, crate::fail::Failure> {
+pub(crate) async fn engine(state: &State) -> Result<Client, crate::fail::Failure> {
     reach(state, true).await
 }
 
 /// The same, but an engine of another build will do: who only goes on watching has no say in which one runs.
-pub(crate) async fn any_engine(state: &Path) -> Result<Client, crate::fail::Failure> {
+pub(crate) async fn any_engine(state: &State) -> Result<Client, crate::fail::Failure> {
     reach(state, false).await
 }
 
-async fn reach(state: &Path, ours: bool) -> Result<Client, crate::fail::Failure> {
+async fn reach(at: &State, ours: bool) -> Result<Client, crate::fail::Failure> {
+    let state = at.folder.as_path();
     state::prepare(state)?;
     let (build, copy) = binary::copy_of_self(state).map_err(|e| no_engine(&e.to_string()))?;
     let end = Instant::now() + PATIENCE;
@@ -54,7 +56,7 @@ async fn reach(state: &Path, ours: bool) -> Result<Client, crate::fail::Failure>
             Greeting::Silent => take_over(state),
             Greeting::Nobody if !ours && is_awaited(state, build.as_str()) => {}
             Greeting::Nobody => {
-                if let Some(refused) = start(state, &copy).await? {
+                if let Some(refused) = start(at, &copy).await? {
                     return Err(refused.into());
                 }
             }
@@ -63,6 +65,20 @@ async fn reach(state: &Path, ours: bool) -> Result<Client, crate::fail::Failure>
             return Err(no_engine("it did not answer in time").into());
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// Lets the engine leave in good order where it is killed with this process, the first one of a container: whoever comes next need not
+/// wait until it is known to be dead.
+pub(crate) async fn farewell(at: &State) {
+    if std::process::id() != 1 || at.cluster.is_none() {
+        return;
+    }
+    let Greeting::Here(mut client, _) = hello(&at.folder).await else { return };
+    let _ = client.post::<Hello>(paths::HANDOVER, &()).await;
+    let end = Instant::now() + SILENCE;
+    while engine_of(&at.folder).is_some() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -132,8 +148,12 @@ const OF_DOCKER: [&str; 7] = [
     "SSH_AUTH_SOCK",
 ];
 
+/// The way out, where there is but one.
+const OF_NETWORK: [&str; 2] = ["HTTPS_PROXY", "NO_PROXY"];
+
 /// Starts an engine and waits until it listens, says why it cannot, or finds that another one is at it.
-async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
+async fn start(at: &State, copy: &Path) -> Result<Option<Refused>, Refused> {
+    let state = at.folder.as_path();
     let failed = |e: std::io::Error| no_engine(&e.to_string());
     let log = state.join("engine.log");
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log).map_err(failed)?;
@@ -145,12 +165,16 @@ async fn start(state: &Path, copy: &Path) -> Result<Option<Refused>, Refused> {
         // A state belongs to the engine that it is first used with; see `drivers/docker`.
         let kept = kept || name.to_str().is_some_and(|name| OF_DOCKER.contains(&name));
         // Which clusters there are, and the one that a pod is in; credentials are in files.
-        let clusters = ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"];
-        let kept = kept || name.to_str().is_some_and(|name| clusters.contains(&name));
+        let clusters = ["KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "DEPLOYCTL_CONTEXT_HERE"];
+        let kept = kept || name.to_str().is_some_and(|name| clusters.contains(&name) || OF_NETWORK.contains(&name));
         let ours = name.to_str().is_some_and(|n| n.starts_with("DEPLOYCTL_CRASH") || n.starts_with("DEPLOYCTL_PROXY_"));
         if kept || ours {
             command.env(name, value);
         }
+    }
+    if let Some(namespace) = &at.cluster {
+        // Others who reach the state are told who is at it.
+        command.arg("--cluster").arg(namespace.to_string()).env("DEPLOYCTL_ACTOR", asking::user());
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(log));
     let mut child = command.spawn().map_err(failed)?;

@@ -8,6 +8,7 @@
 
 mod build;
 mod document;
+mod mask;
 mod mounts;
 mod networks;
 mod options;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use build::Build;
 pub use document::{Document, MARKER};
+pub use mask::mask;
 pub use ports::Port;
 pub use reader::Problem;
 pub use redact::{SECRET_SCHEME, redact};

@@ -24,6 +24,13 @@ pub struct Deploy {
     pub by: By,
     /// Do exactly this saved plan.
     pub plan: Option<String>,
+    /// What its deployment is to be called, by who may ask again without knowing whether it began: it begins once. A saved plan
+    /// has its own.
+    #[serde(default)]
+    pub id: Option<DeploymentId>,
+    /// What others changed by hand of what a release says is taken back, also where the version is current already.
+    #[serde(default)]
+    pub correct_drift: bool,
 }
 
 /// Make a release current in a scope.
@@ -95,6 +102,9 @@ pub struct Rollback {
     pub across_migration: bool,
     /// Who asks and why.
     pub by: By,
+    /// As of [`Deploy`].
+    #[serde(default)]
+    pub id: Option<DeploymentId>,
 }
 
 /// New instances, or none.
@@ -105,6 +115,9 @@ pub struct Simple {
     /// For none: what is there is left as it is, and given up.
     #[serde(default)]
     pub hand_back: bool,
+    /// For none: what holds data goes as well, for good.
+    #[serde(default)]
+    pub delete_data: bool,
     /// Who asks and why.
     pub by: By,
 }
@@ -179,6 +192,9 @@ pub struct SavedPlan {
     pub releases: Vec<Release>,
     /// Over the JSON of both.
     pub signature: String,
+    /// What is to be known besides, for people: no part of what is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl SavedPlan {

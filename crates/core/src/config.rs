@@ -9,9 +9,9 @@ mod kubernetes;
 pub use artifact::{Artifact, ArtifactFormat, ArtifactSource};
 pub use compose::{ComposeNetwork, ComposeService, ComposeVolume, EngineCheck, EngineOptions, Publish};
 pub use container::{DockerConfig, Volume};
-pub use kubernetes::{KubernetesConfig, ManifestObject};
+pub use kubernetes::{JobsAs, KubernetesConfig, ManifestObject};
 
-use crate::desired::Extent;
+use crate::desired::{Extent, JobKind};
 use crate::id::AppName;
 use crate::time::Span;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,22 @@ pub struct AppConfig {
     pub bake: Span,
 }
 
+impl AppConfig {
+    /// The command of a job; none if there is no such job.
+    pub fn command(&self, kind: JobKind) -> Option<&Command> {
+        match kind {
+            JobKind::Before(i) => self.hooks.before.get(i),
+            JobKind::After(i) => self.hooks.after.get(i),
+            JobKind::Migrate => self.migrate.as_ref().map(|migrate| &migrate.run),
+            JobKind::Undo => self.migrate.as_ref()?.undo.as_ref(),
+            JobKind::Smoke(i) => match self.smoke.get(i)? {
+                Smoke::Command(command) => Some(command),
+                Smoke::Http { .. } => None,
+            },
+        }
+    }
+}
+
 /// What runs the instances of an app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +163,22 @@ impl TargetConfig {
             Self::Process(_) | Self::Docker(_) => None,
             Self::Kubernetes(kubernetes) => Some(kubernetes.patience),
         }
+    }
+
+    /// Whether other instances of the same release can be had: ours always, those of a cluster where it updates them itself.
+    pub fn has_restarts(&self) -> bool {
+        match self {
+            Self::Process(_) | Self::Docker(_) => true,
+            Self::Kubernetes(kubernetes) => kubernetes.objects.iter().any(|manifest| updates_pods(&manifest.object)),
+        }
+    }
+
+    /// The same without what is large and only the target needs: it takes that from the release.
+    pub fn without_bulk(mut self) -> Self {
+        if let Self::Kubernetes(kubernetes) = &mut self {
+            kubernetes.objects = Vec::new();
+        }
+        self
     }
 
     /// Every text with values in it that are known only when an instance starts.
@@ -417,4 +449,10 @@ pub struct Hooks {
     pub before: Vec<Command>,
     /// After the new release has all traffic; failing turns it back.
     pub after: Vec<Command>,
+}
+
+/// Whether a cluster makes the pods of an object anew when the template that they are made from changes.
+pub fn updates_pods(object: &serde_json::Value) -> bool {
+    let is_apps = object["apiVersion"].as_str().is_some_and(|version| version.starts_with("apps/"));
+    is_apps && matches!(object["kind"].as_str(), Some("Deployment" | "StatefulSet" | "DaemonSet"))
 }

@@ -36,6 +36,8 @@ pub enum Extent {
     Count(u32),
     /// As the target itself decides, by what the release says to it: it is judged as a whole.
     Auto,
+    /// The same, but no farther than this share of the traffic takes, in basis points.
+    Enough(u32),
 }
 
 impl Extent {
@@ -43,8 +45,13 @@ impl Extent {
     pub fn count(self) -> u32 {
         match self {
             Self::Count(count) => count,
-            Self::Auto => 0,
+            Self::Auto | Self::Enough(_) => 0,
         }
+    }
+
+    /// Whether the target decides how many instances there are, so that the revision is judged as a whole.
+    pub fn is_whole(self) -> bool {
+        matches!(self, Self::Auto | Self::Enough(_))
     }
 
     /// Whether nothing is wanted.

@@ -3,9 +3,11 @@
 use crate::config::AppConfig;
 use crate::desired::{Desired, Extent, JobGate, Waypoint};
 use crate::fault::Fault;
-use crate::id::{Fence, InstanceId, JobId, Revision, Scope};
-use crate::instance::{Binding, InstanceSeen, InstanceState, LogLine, LogQuery};
+use crate::id::{Fence, InstanceId, JobId, Revision, Scope, Sha256Hex};
+use crate::instance::{Binding, InstanceSeen, InstanceState, LogLine, LogQuery, SecretValues};
 use crate::job::JobState;
+use crate::preview::Preview;
+use crate::release::Release;
 use crate::route::SideStats;
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -19,8 +21,10 @@ pub struct Capabilities {
     pub side_by_side: bool,
     /// Whether traffic can be split by weight.
     pub split: bool,
-    /// Whether the target itself brings one release to the next, in one waypoint, and decides how many instances there are.
+    /// Whether the target itself decides how many instances there are, and can bring one release to the next by itself.
     pub by_itself: bool,
+    /// Whether it runs jobs: hooks, migrations.
+    pub jobs: bool,
 }
 
 /// What is true in a scope now.
@@ -28,9 +32,12 @@ pub struct Capabilities {
 pub struct Observed {
     /// Every instance that exists or whose end is not proven yet.
     pub instances: Vec<InstanceSeen>,
-    /// How each revision of [`Extent::Auto`] is as a whole: only the target knows what it takes.
+    /// How each revision is as a whole that extends as the target decides: only the target knows what it takes.
     #[serde(default)]
     pub wholes: BTreeMap<Revision, InstanceState>,
+    /// What somebody changed by hand of what is judged as a whole, and who, a line each: it goes on like that.
+    #[serde(default)]
+    pub drift: Vec<String>,
     /// The share of the traffic per revision that the data plane works by, in basis points.
     pub shares: BTreeMap<Revision, u32>,
     /// Requests and upgraded connections in flight on instances that take no new ones.
@@ -49,7 +56,7 @@ impl Observed {
     pub fn is_ready(&self, revision: &Revision, extent: Extent) -> bool {
         match extent {
             Extent::Count(wanted) => self.ready(revision) >= wanted,
-            Extent::Auto => self.wholes.get(revision) == Some(&InstanceState::Ready),
+            Extent::Auto | Extent::Enough(_) => self.wholes.get(revision) == Some(&InstanceState::Ready),
         }
     }
 
@@ -100,6 +107,15 @@ pub enum Step {
     Pending(String),
 }
 
+/// Something that holds data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Data {
+    /// What becomes of it and why, for people, by name.
+    pub line: String,
+    /// Whether it goes.
+    pub goes: bool,
+}
+
 /// A kind of engine that runs instances.
 #[async_trait]
 pub trait Driver: Send + Sync {
@@ -127,15 +143,48 @@ pub trait Driver: Send + Sync {
     async fn claim(&self, _scope: &Scope, _config: &AppConfig) -> Result<Vec<String>, Fault> {
         Ok(Vec::new())
     }
-    /// What deploying a release would change, a line per change, for people; empty where the path says it all. Asked
-    /// after [`Driver::claim`] and before anything is changed; changes nothing, and refuses what cannot be.
-    async fn preview(&self, _scope: &Scope, _config: &AppConfig) -> Result<Vec<String>, Fault> {
+    /// What deploying a release would change; empty where the path says it all. Asked after [`Driver::claim`] and before anything is
+    /// changed, and again before a saved plan is done; changes nothing, and refuses what cannot be. What others change all the time
+    /// and the release does not set is no part of it. `values` are those of the release's secrets, which are kept nowhere yet. `corrects`: it will
+    /// go before what others changed by hand, so that is told instead of refused.
+    async fn preview(
+        &self,
+        _scope: &Scope,
+        _to: &Release,
+        _values: &SecretValues,
+        _corrects: bool,
+    ) -> Result<Preview, Fault> {
+        Ok(Preview::default())
+    }
+    /// What walking a path to a release does in the target, a line each, for people; refuses what cannot be walked there, such as a
+    /// share of the traffic that it cannot give. Asked before anything is changed; changes nothing.
+    async fn survey(&self, _scope: &Scope, _to: &Release, _path: &[Waypoint]) -> Result<Vec<String>, Fault> {
         Ok(Vec::new())
+    }
+    /// Whether what only the target keeps of an earlier release is there, or can be made again: a way back to it must not
+    /// stop half-way. Says what has to be made again, for people. Changes nothing.
+    async fn kept(&self, _scope: &Scope, _release: &Release) -> Result<Vec<String>, Fault> {
+        Ok(Vec::new())
+    }
+    /// What outlives the end of a scope because it holds data, and whether it goes, if it is told to; none where nothing can be told
+    /// to. Refuses where it could not be done. Changes nothing.
+    async fn data(&self, _scope: &Scope, _deletes: bool) -> Result<Option<Vec<Data>>, Fault> {
+        Ok(None)
+    }
+    /// Lets go of what only other releases than these needed in a scope where no deployment runs. What anything still uses stays,
+    /// and is pending.
+    async fn retain(&self, _scope: &Scope, _keep: &[Sha256Hex], _fence: Fence) -> Result<Step, Fault> {
+        Ok(Step::Done)
     }
     /// Late values for a leg that starts now.
     async fn bind(&self, scope: &Scope, to: &Desired) -> Result<Binding, Fault>;
     /// Starts a job or finds the one that was started under this id, and says how it is.
     async fn job(&self, scope: &Scope, id: &JobId, gate: &JobGate, way: &Way) -> Result<JobState, Fault>;
+    /// What a job that ended well printed last, without the values of secrets. For people: what cannot be had is left out.
+    async fn job_printed(&self, scope: &Scope, id: &JobId) -> Vec<String> {
+        let _ = (scope, id);
+        Vec::new()
+    }
     /// Kills a job with all it started; returns when it is gone.
     async fn kill_job(&self, scope: &Scope, id: &JobId, way: &Way) -> Result<(), Fault>;
     /// Returns when something about the job may have changed. Cancel-safe.
@@ -161,6 +210,12 @@ pub struct Way {
     pub maintenance: bool,
     /// Whether it is a way back: what a release says goes before what others changed meanwhile.
     pub back: bool,
+    /// Whether what a release says goes before what others changed meanwhile though it is a way forward.
+    pub corrects: bool,
     /// Whether what is there is left as it is and only given up, where nothing is wanted.
     pub hand_back: bool,
+    /// Whether what holds data goes as well, for good, where nothing is wanted.
+    pub delete_data: bool,
+    /// Whether other instances of the same release are wanted, or are turned back from.
+    pub restart: bool,
 }

@@ -4,8 +4,10 @@
 //! be taken for dead: the fence that its successor takes then keeps it from writing, not this watch. Where a lock proves
 //! that an owner has ended (the engine of a state directory), no watch is needed.
 
+use crate::fault::Fault;
 use crate::id::OwnerId;
 use crate::time::Span;
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -43,6 +45,36 @@ impl Watch {
     pub fn retain(&mut self, wanted: impl Fn(&OwnerId) -> bool) {
         self.seen.retain(|owner, _| wanted(owner));
     }
+}
+
+/// How the right to change a state stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sits {
+    /// It is ours.
+    Me,
+    /// Nobody has it.
+    Nobody,
+    /// Another one has it.
+    Other {
+        /// Where it runs and for whom, such as `alice@build-7`.
+        who: String,
+        /// Whether it lives.
+        life: Life,
+    },
+}
+
+/// The right to change a state that several engines can reach, as one of them sees it. One has it at a time; who was taken for
+/// dead and is not finds out at its next beat, and is kept from writing by fences until then.
+#[async_trait]
+pub trait Seat: Send + Sync {
+    /// How it stands.
+    async fn look(&self) -> Result<Sits, Fault>;
+    /// Takes it if nobody has it, or who has it is dead; says how it stands then.
+    async fn take(&self) -> Result<Sits, Fault>;
+    /// Says that we live, if it is ours; says how it stands then.
+    async fn beat(&self) -> Result<Sits, Fault>;
+    /// Leaves it to others, if it is ours.
+    async fn leave(&self) -> Result<(), Fault>;
 }
 
 #[cfg(test)]

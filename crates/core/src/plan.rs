@@ -4,6 +4,7 @@ use crate::config::AppConfig;
 use crate::desired::{Desired, Waypoint};
 use crate::id::{DeploymentId, Revision, Scope, Sha256Hex, Version};
 use crate::journal::{Seq, StreamId};
+use crate::preview::Foreseen;
 use crate::time::{Millis, Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -102,9 +103,18 @@ pub struct Leg {
     /// What it costs once, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<String>,
+    /// Whether what others changed by hand is taken back on the way, where the target lets others change what a release says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub corrects: bool,
     /// What it changes in the target, for people, where that is known beforehand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<String>,
+    /// Whether what holds data goes as well, for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delete_data: bool,
+    /// `changes` for [`preview::differs`](crate::preview::differs), where the target says exactly what it changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<Vec<Foreseen>>,
 }
 
 /// A release at one end of a leg.
@@ -112,7 +122,7 @@ pub struct Leg {
 pub struct Side {
     /// The release.
     pub pin: Pin,
-    /// Its configuration.
+    /// Its configuration, without what stands in the release alone.
     pub config: AppConfig,
 }
 
@@ -154,6 +164,12 @@ impl Leg {
 }
 
 impl Side {
+    /// A release with what of its configuration decides how it is walked to.
+    pub fn new(pin: Pin, config: &AppConfig) -> Self {
+        let target = config.target.clone().without_bulk();
+        Self { pin, config: AppConfig { target, ..config.clone() } }
+    }
+
     /// Whether no other release may run beside it. Then it leaves before another one comes, and comes after another one
     /// left, whatever the strategy of the other one.
     pub fn is_exclusive(&self) -> bool {

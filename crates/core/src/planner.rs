@@ -52,17 +52,16 @@ pub enum Wish<'a> {
     /// New instances of what is current.
     Restart,
     /// Nothing.
-    Down,
+    Down {
+        /// Nor what holds data: there is something to do also where nothing runs any more.
+        delete_data: bool,
+    },
 }
 
 /// Plans one leg; none if there is nothing to do.
 pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: Millis) -> Option<Leg> {
     let state = place.state;
-    let from = state
-        .current
-        .as_ref()
-        .zip(place.current)
-        .map(|(pin, config)| Side { pin: pin.clone(), config: config.clone() });
+    let from = state.current.as_ref().zip(place.current).map(|(pin, config)| Side::new(pin.clone(), config));
     let pin = |revision: Revision, pin: &Pin| Pin { revision, deployment: deployment.clone(), at: now, ..pin.clone() };
     let (to, keep) = match wish {
         Wish::Deploy { release, spec, .. } => {
@@ -80,11 +79,11 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
                 at: now,
                 spec: spec.clone(),
             };
-            (Some(Side { pin, config: release.config.clone() }), replaced(state, &id))
+            (Some(Side::new(pin, &release.config)), replaced(state, &id))
         }
         Wish::Rollback { pin: target, config, keep, .. } => {
             let revision = Revision { release: target.revision.release.clone(), nonce: warm_nonce(state, target) };
-            (Some(Side { pin: pin(revision, target), config: (*config).clone() }), *keep)
+            (Some(Side::new(pin(revision, target), config)), *keep)
         }
         Wish::Restart => {
             let side = from.as_ref()?;
@@ -93,8 +92,8 @@ pub fn leg(place: &Place<'_>, wish: &Wish<'_>, deployment: &DeploymentId, now: M
             let revision = Revision { release, nonce };
             (Some(Side { pin: pin(revision, &side.pin), config: side.config.clone() }), keep)
         }
-        Wish::Down => {
-            if state.resting.parts.is_empty() && state.resting.base.is_none() {
+        Wish::Down { delete_data } => {
+            if !delete_data && state.resting.parts.is_empty() && state.resting.base.is_none() {
                 return None;
             }
             (None, state.stack.len())
@@ -152,7 +151,13 @@ fn assemble(place: &Place<'_>, wish: &Wish<'_>, from: Option<Side>, to: Option<S
             add_undo(&mut path, JobGate { what: JobKind::Undo, release: release.clone() });
         }
     }
-    Leg { scope: place.scope.clone(), from, to, start, path, migration, keep, costs: Vec::new(), changes: Vec::new() }
+    if matches!(wish, Wish::Down { delete_data: true }) {
+        // When nothing else is left: there is no way back from it.
+        path.push(Waypoint { desired: Desired::nothing(), floor: 0, gates: Vec::new() });
+    }
+    let (scope, costs, changes) = (place.scope.clone(), Vec::new(), Vec::new());
+    let delete_data = matches!(wish, Wish::Down { delete_data: true });
+    Leg { scope, from, to, start, path, migration, keep, costs, changes, corrects: false, delete_data, foreseen: None }
 }
 
 /// Hooks and the migration run before anything changes.
@@ -163,13 +168,18 @@ fn first_gates(to: &Side, migrates: bool) -> Vec<Gate> {
     before.chain(migrates.then(|| gate(JobKind::Migrate))).collect()
 }
 
+/// So long may it take until data is gone where nothing runs any more.
+const DATA_MAX: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// Puts legs together; none if there is nothing to do.
 pub fn plan(id: DeploymentId, action: Action, legs: Vec<Leg>, places: &[Place<'_>]) -> Option<Plan> {
     if legs.is_empty() {
         return None;
     }
     let basis = places.iter().map(|place| Basis { stream: place.scope.stream(), seq: place.seq }).collect();
-    let deadline = legs.iter().filter_map(Leg::config).map(|c| c.deadline.0).sum::<std::time::Duration>();
+    // What was taken down before says nothing of how long its data may take.
+    let deadline = |leg: &Leg| leg.config().map_or(DATA_MAX, |config| config.deadline.0);
+    let deadline = legs.iter().map(deadline).sum();
     Some(Plan { format: PLAN_FORMAT, id, action, legs, basis, deadline: Span(deadline) })
 }
 
@@ -177,9 +187,13 @@ pub fn plan(id: DeploymentId, action: Action, legs: Vec<Leg>, places: &[Place<'_
 pub fn refusal(config: &AppConfig, capabilities: crate::driver::Capabilities) -> Option<String> {
     match &config.strategy {
         Strategy::Rolling { .. } if capabilities.by_itself => None,
-        _ if capabilities.by_itself => Some(
+        Strategy::Recreate if capabilities.by_itself => {
+            Some("this target decides itself what runs; `strategy: recreate` is not built for it".into())
+        }
+        _ if capabilities.by_itself && !capabilities.side_by_side => Some(
             "this target brings one release to the next by itself; only `strategy: rolling` is built for it".into(),
         ),
+        Strategy::Canary(_) if capabilities.by_itself && capabilities.split => None,
         Strategy::Canary(_) if config.route.is_none() => {
             Some("a canary needs a `route`: without one there is no traffic to split".into())
         }

@@ -2,6 +2,8 @@
 //!
 //! One waypoint changes capacity or traffic, never both. The same functions give the way forward and the way back.
 
+mod whole;
+
 use crate::config::{Amount, AppConfig, Canary, Smoke, Strategy};
 use crate::desired::{Desired, Extent, FULL, Gate, JobGate, JobKind, Part, Share, Waypoint};
 use crate::id::Revision;
@@ -63,7 +65,7 @@ impl Goal<'_> {
 /// revision there are, or how the traffic is split between them; where instances share by number, both go together.
 pub fn path(from: &Desired, goal: &Goal<'_>) -> Vec<Waypoint> {
     match &goal.config.strategy {
-        _ if goal.extent() == Extent::Auto => by_itself(from, goal),
+        _ if goal.extent().is_whole() => whole::path(from, goal),
         _ if goal.alone => recreate(from, goal),
         Strategy::Recreate => recreate(from, goal),
         Strategy::Rolling { surge, unavailable } if !is_weighted(from) => rolling(from, goal, *surge, *unavailable),
@@ -107,17 +109,6 @@ fn recreate(from: &Desired, goal: &Goal<'_>) -> Vec<Waypoint> {
     let desired = Desired { base: Some(goal.to.clone()), parts: [(goal.to.clone(), part)].into() };
     path.push(Waypoint { desired, floor: 0, gates });
     path
-}
-
-/// The target brings one release to the next by itself: one waypoint.
-fn by_itself(from: &Desired, goal: &Goal<'_>) -> Vec<Waypoint> {
-    let part = Part { extent: Extent::Auto, share: Share::Unmanaged };
-    let desired = Desired { base: Some(goal.to.clone()), parts: [(goal.to.clone(), part)].into() };
-    let mut gates = vec![Gate::Ready(goal.to.clone())];
-    gates.extend(others(from, goal.to).into_iter().map(Gate::Gone));
-    gates.extend(goal.smoke_gates());
-    gates.extend(goal.final_gates());
-    vec![Waypoint { desired, floor: 0, gates }]
 }
 
 fn with_base<'a>(base: &Revision, parts: impl IntoIterator<Item = (&'a Revision, u32, Share)>) -> Desired {

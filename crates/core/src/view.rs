@@ -57,6 +57,9 @@ pub struct Status {
     pub urls: Vec<String>,
     /// The instances that should run, and any other that does.
     pub instances: Vec<Instance>,
+    /// What somebody changed by hand since the last deployment, a line each.
+    #[serde(default)]
+    pub drift: Vec<String>,
     /// The deployment under way here.
     pub running: Option<DeploymentId>,
     /// Whether the maintenance page is on.
@@ -185,6 +188,7 @@ pub fn waypoint_words(desired: &crate::desired::Desired, version: impl Fn(&crate
         let count = match part.extent {
             Extent::Count(count) => count.to_string(),
             Extent::Auto => "by the target itself".into(),
+            Extent::Enough(share) => format!("enough for {}", percent(share)),
         };
         match part.share {
             Share::Unmanaged => format!("{}: {count}", version(revision)),

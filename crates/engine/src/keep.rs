@@ -61,13 +61,16 @@ impl Engine {
     async fn keep_once(&self, scope: &Scope) -> Result<bool, ()> {
         let driving = self.driving(scope);
         let _driving = driving.lock().await;
+        if !self.is_seated() {
+            return Ok(false);
+        }
         let fold = self.ledger.scope(scope).await.map_err(drop)?;
         let state = &fold.state;
         if state.open.is_some() {
             return Ok(false);
         }
         let (binding, maintenance) = (state.binding.clone(), state.maintenance);
-        let way = Way { fence: state.fence, binding, maintenance, back: false, hand_back: false };
+        let way = Way { fence: state.fence, binding, maintenance, ..Way::default() };
         let to = Waypoint { desired: state.resting.clone(), floor: 0, gates: Vec::new() };
         match self.ports.driver.converge(scope, &to, &way).await {
             Ok(Step::Done) => Ok(!state.resting.parts.is_empty()),

@@ -67,12 +67,48 @@ impl Ledger {
         !lock(&self.scopes).values().any(busy)
     }
 
-    pub(crate) async fn scope(&self, scope: &Scope) -> Result<Arc<Fold<scope::State>>, ReadError> {
-        if let Some(fold) = lock(&self.scopes).get(scope) {
-            return Ok(fold.clone());
+    /// The deployments that are under way.
+    pub(crate) fn open(&self) -> Vec<DeploymentId> {
+        let mut open: Vec<DeploymentId> = Vec::new();
+        for (_, fold) in self.known_scopes() {
+            let id = fold.state.open.as_ref().map(|open| open.opened.deployment.clone());
+            open.extend(id.filter(|id| !open.contains(id)));
         }
-        let fold = Arc::new(self.fold_scope(scope).await?);
-        Ok(lock(&self.scopes).entry(scope.clone()).or_insert(fold).clone())
+        open
+    }
+
+    /// Takes in what others wrote.
+    pub(crate) async fn renew(&self) -> Result<(), ReadError> {
+        for scope in self.all_scopes().await? {
+            let stands = self.journal.head(&scope.stream()).await?.map(|head| head.seq);
+            let known = lock(&self.scopes).get(&scope).map(|fold| fold.seq);
+            if known != stands {
+                let fold = Arc::new(self.fold_scope(&scope).await?);
+                lock(&self.scopes).insert(scope, fold);
+            }
+        }
+        lock(&self.deployments).clear();
+        Ok(())
+    }
+
+    pub(crate) async fn scope(&self, scope: &Scope) -> Result<Arc<Fold<scope::State>>, ReadError> {
+        loop {
+            if let Some(fold) = lock(&self.scopes).get(scope) {
+                return Ok(fold.clone());
+            }
+            let fold = Arc::new(self.fold_scope(scope).await?);
+            let fold = lock(&self.scopes).entry(scope.clone()).or_insert(fold).clone();
+            if !self.is_behind(&scope.stream(), fold.seq).await? {
+                return Ok(fold);
+            }
+            lock(&self.scopes).remove(scope);
+        }
+    }
+
+    /// Whether a fold that was put into the cache lacks what was appended while it was read: that found nothing there
+    /// to be folded into. What is appended after it is there, finds it.
+    async fn is_behind(&self, stream: &StreamId, seq: Seq) -> Result<bool, ReadError> {
+        Ok(self.journal.head(stream).await?.is_some_and(|head| head.seq > seq))
     }
 
     async fn fold_scope(&self, scope: &Scope) -> Result<Fold<scope::State>, ReadError> {
@@ -97,9 +133,23 @@ impl Ledger {
     }
 
     pub(crate) async fn deployment(&self, id: &DeploymentId) -> Result<Arc<Fold<Option<Deployment>>>, ReadError> {
-        if let Some(fold) = lock(&self.deployments).get(id) {
-            return Ok(fold.clone());
+        loop {
+            if let Some(fold) = lock(&self.deployments).get(id) {
+                return Ok(fold.clone());
+            }
+            let fold = Arc::new(self.fold_deployment(id).await?);
+            if fold.state.as_ref().is_none_or(|d| d.closed.is_some()) {
+                return Ok(fold);
+            }
+            let fold = lock(&self.deployments).entry(id.clone()).or_insert(fold).clone();
+            if !self.is_behind(&id.stream(), fold.seq).await? {
+                return Ok(fold);
+            }
+            lock(&self.deployments).remove(id);
         }
+    }
+
+    async fn fold_deployment(&self, id: &DeploymentId) -> Result<Fold<Option<Deployment>>, ReadError> {
         let mut fold = Fold { state: None, seq: Seq(0), hash: None };
         loop {
             let page = self.journal.read(&id.stream(), fold.seq, PAGE).await?;
@@ -108,14 +158,9 @@ impl Ledger {
                 (fold.seq, fold.hash) = (entry.seq, Some(entry.hash.clone()));
             }
             if page.len() < PAGE {
-                break;
+                return Ok(fold);
             }
         }
-        let fold = Arc::new(fold);
-        if fold.state.as_ref().is_some_and(|d| d.closed.is_none()) {
-            lock(&self.deployments).insert(id.clone(), fold.clone());
-        }
-        Ok(fold)
     }
 
     /// The raw entries of a deployment.
@@ -231,8 +276,11 @@ pub(crate) fn scope_of(stream: &StreamId) -> Result<Scope, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deployctl_core::id::Sha256Hex;
+    use async_trait::async_trait;
+    use deployctl_core::id::{OwnerId, Sha256Hex};
+    use deployctl_core::journal::Verified;
     use deployctl_store::MemoryJournal;
+    use std::sync::OnceLock;
 
     #[tokio::test]
     async fn a_deployment_that_was_forgotten_while_it_was_written_is_read_anew() {
@@ -247,5 +295,82 @@ mod tests {
             !lock(&ledger.deployments).contains_key(&id),
             "its walk would take it for one that is unknown, and end"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_appended_while_a_scope_is_read_is_seen() {
+        let journal = Arc::new(Interrupted::default());
+        let ledger = Arc::new(Ledger::new(journal.clone()));
+        let maintained = |on| scope::Event::Maintenance { on };
+        let scope: Scope = scope_of(&StreamId("scope/shop/dev/default/api".into())).unwrap();
+        let append = |seq, on| {
+            let entries =
+                Entries { scopes: vec![(scope.clone(), Seq(seq), vec![maintained(on)])], ..Entries::default() };
+            let ledger = ledger.clone();
+            async move { ledger.append(entries, Millis(0), "somebody").await.unwrap() }
+        };
+        append(0, true).await;
+        lock(&ledger.scopes).clear();
+        journal.meanwhile.set(Mutex::new(Some(Box::pin(append(1, false))))).ok().unwrap();
+        let seen = ledger.scope(&scope).await.unwrap();
+        assert_eq!((seen.seq, seen.state.maintenance), (Seq(2), false), "it would be believed until the next append");
+        assert_eq!(ledger.scope(&scope).await.unwrap().seq, Seq(2));
+    }
+
+    type Meanwhile = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// A journal in memory; something happens while it is read for the first time.
+    #[derive(Default)]
+    struct Interrupted {
+        inner: MemoryJournal,
+        meanwhile: OnceLock<Mutex<Option<Meanwhile>>>,
+    }
+
+    #[async_trait]
+    impl Journal for Interrupted {
+        async fn append(&self, batch: Batch) -> Result<Vec<Head>, AppendError> {
+            self.inner.append(batch).await
+        }
+        async fn read(&self, stream: &StreamId, after: Seq, limit: usize) -> Result<Vec<Entry>, ReadError> {
+            let page = self.inner.read(stream, after, limit).await;
+            let meanwhile = self.meanwhile.get().and_then(|meanwhile| lock(meanwhile).take());
+            if let Some(meanwhile) = meanwhile {
+                meanwhile.await;
+            }
+            page
+        }
+        async fn newest(
+            &self,
+            prefix: &str,
+            types: &[&str],
+            before: Option<u64>,
+            limit: usize,
+        ) -> Result<Vec<(u64, Entry)>, ReadError> {
+            self.inner.newest(prefix, types, before, limit).await
+        }
+        async fn head(&self, stream: &StreamId) -> Result<Option<Head>, ReadError> {
+            self.inner.head(stream).await
+        }
+        async fn streams(&self, prefix: &str) -> Result<Vec<StreamId>, ReadError> {
+            self.inner.streams(prefix).await
+        }
+        async fn verify(&self, known: Option<&Sha256Hex>) -> Result<Verified, ReadError> {
+            self.inner.verify(known).await
+        }
+        async fn fence(&self, stream: &StreamId) -> Result<Fence, ReadError> {
+            self.inner.fence(stream).await
+        }
+        async fn save_snapshot(&self, stream: &StreamId, snapshot: Snapshot) -> Result<(), AppendError> {
+            self.inner.save_snapshot(stream, snapshot).await
+        }
+        async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
+            self.inner.snapshot(stream).await
+        }
+        async fn beat(&self, owner: &OwnerId) -> Result<(), AppendError> {
+            self.inner.beat(owner).await
+        }
+        async fn beats(&self, owner: &OwnerId) -> Result<Option<u64>, ReadError> {
+            self.inner.beats(owner).await
+        }
     }
 }

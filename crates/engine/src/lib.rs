@@ -3,6 +3,8 @@
 //! Decisions are `core`'s; this crate carries them out over the ports and writes the journal. It knows no process,
 //! container, database or socket.
 
+mod again;
+mod attend;
 mod close;
 mod garbage;
 mod keep;
@@ -24,6 +26,7 @@ pub use query::Found;
 use deployctl_core::driver::Driver;
 use deployctl_core::id::{DeploymentId, OwnerId, Scope, Sha256Hex};
 use deployctl_core::journal::{Blobs, Journal};
+use deployctl_core::lease::Seat;
 use deployctl_core::ports::{Artifacts, Clock, Vault};
 use deployctl_core::view;
 use ledger::Ledger;
@@ -49,6 +52,8 @@ pub struct Ports {
     pub ids: Arc<dyn Fn() -> DeploymentId + Send + Sync>,
     /// This engine; new at every start.
     pub owner: OwnerId,
+    /// The right to change the state; none where no other engine can reach it.
+    pub seat: Option<Arc<dyn Seat>>,
     /// The digests of artifacts that instances use now.
     pub in_use: Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, Vec<Sha256Hex>> + Send + Sync>,
 }
@@ -67,6 +72,8 @@ pub struct Engine {
     garbage: Notify,
     /// Live views of open deployments.
     live: Mutex<HashMap<DeploymentId, watch::Sender<view::Deployment>>>,
+    /// Whether this engine may change the state now.
+    attendance: attend::Attendance,
     /// Held for reading while something is prepared whose artifact no scope refers to yet.
     collecting: RwLock<()>,
 }
@@ -83,6 +90,7 @@ impl Engine {
             keepers: Mutex::default(),
             garbage: Notify::new(),
             live: Mutex::default(),
+            attendance: attend::Attendance::default(),
             collecting: RwLock::default(),
         })
     }
@@ -95,9 +103,13 @@ impl Engine {
         lock(&self.nudges).entry(id.clone()).or_default().clone()
     }
 
-    /// Whether nothing runs, nothing is under way and nothing has to be watched: the engine may leave.
+    /// Whether nothing runs, nothing is under way and nothing has to be watched: the engine may leave. What rests in a state
+    /// that others reach too is theirs to watch as well.
     pub fn is_idle(&self) -> bool {
-        self.ledger.is_idle()
+        match self.ports.seat {
+            None => self.ledger.is_idle(),
+            Some(_) => self.ledger.open().is_empty() && !self.is_seated(),
+        }
     }
 }
 

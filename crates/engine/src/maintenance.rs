@@ -4,11 +4,13 @@ use crate::Engine;
 use crate::ledger::Entries;
 use deployctl_core::ask::{Maintenance, Refused};
 use deployctl_core::scope::Event;
+use std::sync::Arc;
 
 impl Engine {
     /// Turns the maintenance page on or off; it is in effect when this returns, unless the target is in trouble, which
     /// the keeper then goes on mending.
-    pub async fn maintenance(&self, ask: &Maintenance) -> Result<Vec<String>, Refused> {
+    pub async fn maintenance(self: &Arc<Self>, ask: &Maintenance) -> Result<Vec<String>, Refused> {
+        let _sitting = self.sit().await?;
         let mut changed = Vec::new();
         for scope in self.selected(&ask.place)? {
             let fold = self.ledger.scope(&scope).await?;

@@ -63,17 +63,19 @@ impl Engine {
     /// the state directory, which proves that every earlier engine is dead.
     pub async fn recover(self: &Arc<Self>) -> Result<(), Refused> {
         self.ledger.refresh().await?;
-        let mut open: Vec<DeploymentId> = Vec::new();
-        for (_, fold) in self.ledger.known_scopes() {
-            let id = fold.state.open.as_ref().map(|open| open.opened.deployment.clone());
-            open.extend(id.filter(|id| !open.contains(id)));
-        }
-        for id in open {
+        self.take_up().await?;
+        self.spawn_collector();
+        self.garbage.notify_one();
+        Ok(())
+    }
+
+    /// Goes on with everything that is open, and keeps what rests.
+    pub(crate) async fn take_up(self: &Arc<Self>) -> Result<(), Refused> {
+        for id in self.ledger.open() {
             self.take_over(&id).await?;
             self.spawn_walk(id);
         }
         self.ledger.known_scopes().iter().for_each(|(scope, _)| self.ensure_keeper(scope));
-        self.spawn_collector();
         Ok(())
     }
 
@@ -106,7 +108,11 @@ pub(crate) fn held(scope: &Scope, open: &scope::Open) -> Refused {
 
 /// The world moved since a plan was made.
 pub(crate) fn stale(scope: &Scope) -> Refused {
-    let message = format!("the plan is stale: {} in {} changed since it was made", scope.app, scope.environment);
-    Refused::new(RefusedKind::Conflict, "plan-stale", message)
+    moved(format!("{} in {} changed since it was made", scope.app, scope.environment))
+}
+
+/// A plan is stale, and why.
+pub(crate) fn moved(why: String) -> Refused {
+    Refused::new(RefusedKind::Conflict, "plan-stale", format!("the plan is stale: {why}"))
         .hint("nothing was changed; make a new plan with `deployctl plan`")
 }

@@ -14,7 +14,6 @@ use deployctl_core::ports::NotTaken;
 use deployctl_core::release::Release;
 use deployctl_core::scope::State;
 use deployctl_core::versions::{self, Known};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A deploy is prepared so often, at most, when somebody writes to the same streams meanwhile: who deploys the same new
@@ -26,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) plan: Option<Plan>,
     pub(crate) releases: Vec<Release>,
     pub(crate) learned: Vec<Write>,
+    /// What is to be known besides, for people.
+    pub(crate) note: Option<String>,
 }
 
 /// A scope's state with what the planner needs of it, owned.
@@ -35,6 +36,8 @@ pub(crate) struct Standing {
     pub(crate) seq: Seq,
     pub(crate) current: Option<AppConfig>,
     pub(crate) healthy: bool,
+    /// What others changed of it by hand, where it goes on like that.
+    pub(crate) drift: Vec<String>,
 }
 
 impl Standing {
@@ -58,13 +61,18 @@ impl Engine {
             Some(plan) => plan,
             None => self.nothing(ask).await?,
         };
-        let mut saved = SavedPlan { plan, releases: prepared.releases, signature: String::new() };
+        let mut saved = SavedPlan { plan, releases: prepared.releases, signature: String::new(), note: prepared.note };
         saved.signature = self.ports.vault.sign(&saved.signed_bytes());
         Ok(saved)
     }
 
     /// Deploys. Returns once the deployment is durably accepted.
     pub async fn deploy(self: &Arc<Self>, ask: &Deploy) -> Result<Answer, Refused> {
+        // Before anything goes on: what it needs may be known to who asks again alone.
+        if let Some(answer) = self.asked_before(ask).await? {
+            return Ok(answer);
+        }
+        let _sitting = self.sit().await?;
         let mut tries = 1;
         loop {
             match self.deploy_once(ask).await {
@@ -76,12 +84,18 @@ impl Engine {
 
     async fn deploy_once(self: &Arc<Self>, ask: &Deploy) -> Result<Answer, Refused> {
         let _collecting = self.collecting.read().await;
+        if let Some(answer) = self.asked_before(ask).await? {
+            return Ok(answer);
+        }
         let prepared = match &ask.plan {
             None => self.prepare(ask).await?,
             Some(text) => self.saved(ask, text).await?,
         };
         let Some(plan) = prepared.plan else {
-            return Ok(Answer::Nothing { why: "it is current and healthy already; nothing was changed".into() });
+            let note = prepared.note.map_or(String::new(), |note| format!("; {note}"));
+            return Ok(Answer::Nothing {
+                why: format!("it is current and healthy already; nothing was changed{note}"),
+            });
         };
         self.keep_releases(&prepared.releases, ask).await?;
         let changes = changes(&plan);
@@ -99,24 +113,38 @@ impl Engine {
                 return Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message));
             }
             costs.push(self.ports.driver.claim(&leg.scope, &leg.config).await?);
-            previews.push(self.ports.driver.preview(&leg.scope, &leg.config).await?);
-            releases.push(self.release(leg, None, &mut learned).await?);
-            known.push(self.known(&leg.scope).await?);
+            let release = self.release(leg, None, &mut learned).await?;
+            let corrects = self.corrects(ask, leg);
+            previews.push(self.ports.driver.preview(&leg.scope, &release, &values(leg), corrects).await?);
+            releases.push(release);
+            let mut known_here = self.known(&leg.scope).await?;
+            known_here.healthy &= !corrects || known_here.drift.is_empty();
+            known.push(known_here);
         }
         for (leg, release) in ask.legs.iter().zip(&releases) {
             self.check_after(ask.after.as_ref(), leg, release).await?;
             self.check_dependencies(ask, leg).await?;
         }
         let spec = ask.spec.as_ref().map(|text| Sha256Hex::of(text.as_bytes()));
-        let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
+        let (id, now) = (ask.id.clone().unwrap_or_else(|| (self.ports.ids)()), self.ports.clock.now());
         let mut legs = Vec::new();
         let found = costs.into_iter().zip(previews);
         for (((known, release), leg), (costs, changes)) in known.iter().zip(&releases).zip(&ask.legs).zip(found) {
             let migrated = self.is_migrated(&leg.scope, release);
             let wish = Wish::Deploy { release, migrated, spec: spec.clone() };
-            legs.extend(planner::leg(&known.place(), &wish, &id, now).map(|leg| Leg { costs, changes, ..leg }));
+            let Some(way) = planner::leg(&known.place(), &wish, &id, now) else { continue };
+            let seen = self.with_way(&leg.scope, release, &way.path, changes).await?;
+            legs.push(Leg {
+                costs,
+                changes: seen.said(),
+                foreseen: self.foreseen(&seen),
+                corrects: self.corrects(ask, leg),
+                ..way
+            });
         }
         once_per_environment(&mut legs);
+        let left = known.iter().filter(|known| !legs.iter().any(|leg| leg.scope == known.scope));
+        let note = drift_note(left);
         let changed: Vec<_> =
             known.iter().filter(|k| legs.iter().any(|l| l.scope == k.scope)).map(Standing::place).collect();
         let plan = planner::plan(id, Action::Deploy, legs, &changed);
@@ -126,7 +154,12 @@ impl Engine {
             .filter(|(_, leg)| plan.as_ref().is_some_and(|p| p.legs.iter().any(|l| l.scope == leg.scope)))
             .map(|(release, _)| release)
             .collect();
-        Ok(Prepared { plan, releases, learned })
+        Ok(Prepared { plan, releases, learned, note })
+    }
+
+    /// Whether what others changed by hand is to be taken back. Where deployctl itself runs what there is, every deployment does so.
+    pub(crate) fn corrects(&self, ask: &Deploy, leg: &DeployLeg) -> bool {
+        ask.correct_drift && self.ports.driver.capabilities(&leg.config).by_itself
     }
 
     /// The release that a leg asks for; `planned` is the one that a saved plan of ours has for it.
@@ -303,15 +336,16 @@ impl Engine {
             Some(pin) => Some(self.stored(&pin.revision.release).await?.config.clone()),
             None => None,
         };
-        let healthy = match (&state.current, &current) {
+        let (healthy, drift) = match (&state.current, &current) {
             (Some(pin), Some(config)) => {
                 let observed = self.ports.driver.observe(scope).await?;
                 let extent = config.target.extent(config.instances);
-                observed.is_ready(&pin.revision, extent) && observed.drifted(&pin.revision).is_none()
+                let healthy = observed.is_ready(&pin.revision, extent) && observed.drifted(&pin.revision).is_none();
+                (healthy, observed.drift)
             }
-            _ => true,
+            _ => (true, Vec::new()),
         };
-        Ok(Standing { scope: scope.clone(), state, seq: fold.seq, current, healthy })
+        Ok(Standing { scope: scope.clone(), state, seq: fold.seq, current, healthy, drift })
     }
 
     /// A release from the blobs.
@@ -328,10 +362,8 @@ impl Engine {
         for release in releases {
             let id = self.ports.blobs.put(release.bytes()).await?;
             let leg = ask.legs.iter().find(|leg| leg.scope.app == release.app && leg.scope.region == release.region);
-            let values =
-                leg.map(|leg| leg.secrets.iter().map(|(r, v)| (r.clone(), v.0.clone())).collect::<BTreeMap<_, _>>());
-            if let Some(values) = values.filter(|values| !values.is_empty()) {
-                self.ports.vault.seal(&id, &SecretValues(values)).await?;
+            if let Some(values) = leg.map(values).filter(|values| !values.0.is_empty()) {
+                self.ports.vault.seal(&id, &values).await?;
             }
         }
         if let Some(spec) = &ask.spec {
@@ -339,6 +371,10 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+pub(crate) fn values(leg: &DeployLeg) -> SecretValues {
+    SecretValues(leg.secrets.iter().map(|(reference, value)| (reference.clone(), value.0.clone())).collect())
 }
 
 /// Refuses what somebody must approve: there is nobody to ask.
@@ -392,10 +428,26 @@ fn once_per_environment(legs: &mut [deployctl_core::plan::Leg]) {
     }
 }
 
+/// What others changed of what is left as it is, and how it is taken back; none if nobody changed anything.
+fn drift_note<'a>(left: impl Iterator<Item = &'a Standing>) -> Option<String> {
+    let words = |known: &Standing| match known.drift.len() {
+        1 => format!("1 thing of {} was changed by hand", known.scope.app),
+        count => format!("{count} things of {} were changed by hand", known.scope.app),
+    };
+    let changed: Vec<String> = left.filter(|known| !known.drift.is_empty()).map(words).collect();
+    (!changed.is_empty()).then(|| {
+        let changed = changed.join(", ");
+        format!("{changed}: `deployctl status --drift` lists it, and `--correct-drift` takes it back")
+    })
+}
+
 /// What a plan changes, a line per leg.
 pub(crate) fn changes(plan: &Plan) -> Vec<String> {
     let version = |side: &Option<deployctl_core::plan::Side>| {
         side.as_ref().map_or_else(|| "nothing".to_owned(), |side| side.pin.version.to_string())
     };
-    plan.legs.iter().map(|leg| format!("{}: {} -> {}", leg.scope.app, version(&leg.from), version(&leg.to))).collect()
+    let corrects = |leg: &Leg| if leg.corrects { ", what others changed is taken back" } else { "" };
+    let words =
+        |leg: &Leg| format!("{}: {} -> {}{}", leg.scope.app, version(&leg.from), version(&leg.to), corrects(leg));
+    plan.legs.iter().map(words).collect()
 }

@@ -3,7 +3,6 @@
 use crate::ledger::{parse, scope_of};
 use crate::{Engine, progress};
 use deployctl_core::ask::{Refused, RefusedKind, Selection};
-use deployctl_core::desired::Extent;
 use deployctl_core::driver::Observed;
 use deployctl_core::fault::Fault;
 use deployctl_core::id::{DeploymentId, Revision, Scope, Sha256Hex, Version};
@@ -83,6 +82,7 @@ impl Engine {
             deployment: state.current.as_ref().map(|pin| pin.deployment.clone()),
             urls,
             instances: progress::instances(&observed, version),
+            drift: drift(&observed),
             running: state.open.as_ref().map(|open| open.opened.deployment.clone()),
             maintenance: state.maintenance,
             since: state.current.as_ref().map(|pin| pin.at),
@@ -285,6 +285,12 @@ fn prefix(place: &Selection) -> String {
     prefix
 }
 
+/// Everything that somebody changed by hand.
+fn drift(observed: &Observed) -> Vec<String> {
+    let of_instances = observed.instances.iter().filter_map(|i| Some(format!("{}: {}", i.id, i.drift.as_deref()?)));
+    observed.drift.iter().cloned().chain(of_instances).collect()
+}
+
 /// The health of what is judged as a whole.
 fn health_of_whole(whole: Option<&InstanceState>, ready: u32) -> (&'static str, Option<String>) {
     let why = match whole {
@@ -304,8 +310,20 @@ fn health(state: &State, observed: Result<&Observed, &Fault>) -> (&'static str, 
     let Some(pin) = &state.current else { return ("down", None) };
     let extent = state.resting.extent(&pin.revision);
     let (wanted, ready) = (extent.count(), observed.ready(&pin.revision));
-    if extent == Extent::Auto {
-        return health_of_whole(observed.wholes.get(&pin.revision), ready);
+    if extent.is_whole() {
+        let (health, detail) = health_of_whole(observed.wholes.get(&pin.revision), ready);
+        let changed = match &observed.drift[..] {
+            [] => None,
+            [one] => Some(format!("changed by hand: {one}")),
+            [first, more @ ..] => {
+                Some(format!("changed by hand: {first}; and {} more: `deployctl status --drift`", more.len()))
+            }
+        };
+        return (health, detail.or(changed));
+    }
+    // Of a job nothing runs on: it ended well, or it would not be current.
+    if state.resting.parts.get(&pin.revision).is_some_and(|part| part.extent.is_nothing()) {
+        return ("healthy", None);
     }
     if wanted > 0 && ready >= wanted {
         let changed = observed.drifted(&pin.revision);

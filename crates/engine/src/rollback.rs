@@ -21,6 +21,13 @@ struct Target {
 impl Engine {
     /// Goes back. A deployment that is under way in any of the scopes is cancelled instead, which turns it back.
     pub async fn rollback(self: &Arc<Self>, ask: &Rollback) -> Result<Answer, Refused> {
+        if let Some(answer) = self.known_already(ask.id.as_ref()).await? {
+            return Ok(answer);
+        }
+        let _sitting = self.sit().await?;
+        if let Some(answer) = self.known_already(ask.id.as_ref()).await? {
+            return Ok(answer);
+        }
         let scopes = self.selected(&ask.place)?;
         for scope in &scopes {
             let fold = self.ledger.scope(scope).await?;
@@ -39,7 +46,7 @@ impl Engine {
         let group = |named: &AppName| scopes.iter().any(|scope| scope.app != *named);
         let several = ask.place.app.as_ref().is_none_or(group) || ask.version.is_none() && scopes.len() > 1;
         let scopes = if several { self.last_together(scopes).await? } else { scopes };
-        let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
+        let (id, now) = (ask.id.clone().unwrap_or_else(|| (self.ports.ids)()), self.ports.clock.now());
         let (mut legs, mut standing, mut why) = (Vec::<Leg>::new(), Vec::new(), None);
         for scope in scopes {
             let here = self.known(&scope).await?;
@@ -48,10 +55,14 @@ impl Engine {
                 Ok(target) => {
                     let release = self.stored(&target.pin.revision.release).await?;
                     self.check_kept(&release).await?;
+                    let mut changes = self.ports.driver.kept(&scope, &release).await?;
                     let config = release.config.clone();
                     let undo = self.with_undo(target.undo).await?;
                     let wish = Wish::Rollback { pin: &target.pin, config: &config, keep: target.keep, undo };
-                    legs.extend(planner::leg(&here.place(), &wish, &id, now));
+                    if let Some(leg) = planner::leg(&here.place(), &wish, &id, now) {
+                        changes.extend(self.ports.driver.survey(&scope, &release, &leg.path).await?);
+                        legs.push(Leg { changes, ..leg });
+                    }
                     standing.push(here);
                 }
             }

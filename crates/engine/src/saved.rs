@@ -2,13 +2,20 @@
 
 use crate::Engine;
 use crate::ledger::scope_of;
-use crate::open::stale;
-use crate::prepare::{Prepared, approved};
+use crate::open::{moved, stale};
+use crate::prepare::{Prepared, approved, values};
 use deployctl_core::ask::{Deploy, DeployLeg, Refused, RefusedKind, SavedPlan};
-use deployctl_core::plan::{Action, Basis, PLAN_FORMAT, Plan};
+use deployctl_core::desired::Waypoint;
+use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::Scope;
+use deployctl_core::plan::{Action, Basis, Leg, PLAN_FORMAT, Plan};
 use deployctl_core::planner::{self, Wish};
+use deployctl_core::preview::{self, Change, Foreseen, Line, Preview};
 use deployctl_core::release::Release;
 use deployctl_core::time::Span;
+
+/// So many digits of a digest tell one change from another.
+const DIGITS: usize = 16;
 
 impl Engine {
     /// The plan of a deploy that has nothing to do: it says so as long as that is true.
@@ -48,21 +55,68 @@ impl Engine {
             let now = self.release(leg, planned, &mut learned).await?;
             self.check_after(ask.after.as_ref(), leg, &now).await?;
             match planned {
-                Some(planned) if *planned == now => {}
+                Some(planned) if *planned == now => self.is_as_foreseen(&saved.plan, leg, &now).await?,
                 Some(planned) if planned.version != now.version => {
                     let (app, planned) = (&planned.app, &planned.version);
                     return Err(other(format!("the plan brings {app} to {planned}, not to {}", now.version)));
                 }
-                Some(_) => {
-                    let message = format!("the plan is stale: {} would not be the same release now", now.app);
-                    return Err(Refused::new(RefusedKind::Conflict, "plan-stale", message)
-                        .hint("nothing was changed; make a new plan with `deployctl plan`"));
-                }
+                Some(_) => return Err(moved(format!("{} would not be the same release now", now.app))),
                 None => self.is_left_alone(&saved, leg, &now).await?,
             }
         }
+        if saved.plan.legs.iter().any(|leg| !leg.corrects && self.would_correct(ask, leg)) {
+            return Err(other("the plan does not take back what others changed".into()));
+        }
         let plan = (!saved.plan.legs.is_empty()).then_some(saved.plan);
-        Ok(Prepared { plan, releases: saved.releases, learned })
+        Ok(Prepared { plan, releases: saved.releases, learned, note: None })
+    }
+
+    /// Whether a leg of a plan takes back what others changed, if it is made by what is asked now.
+    fn would_correct(&self, ask: &Deploy, planned: &Leg) -> bool {
+        ask.legs.iter().filter(|leg| leg.scope == planned.scope).any(|leg| self.corrects(ask, leg))
+    }
+
+    /// What a target says that a release would change, with how it is walked to.
+    pub(crate) async fn with_way(
+        &self,
+        scope: &Scope,
+        release: &Release,
+        path: &[Waypoint],
+        changes: Preview,
+    ) -> Result<Preview, Fault> {
+        let way = self.ports.driver.survey(scope, release, path).await?.into_iter();
+        let lines = way.map(|text| Line::change("the way there", text)).chain(changes.lines).collect();
+        Ok(Preview { lines, ..changes })
+    }
+
+    /// The changes as a plan keeps them: they tell nothing without the state's key.
+    pub(crate) fn foreseen(&self, seen: &Preview) -> Option<Vec<Foreseen>> {
+        let digest = |change: &Change| self.ports.vault.sign(format!("{}\n{}", change.of, change.exactly).as_bytes());
+        seen.foreseen(|change| digest(change).chars().take(DIGITS).collect())
+    }
+
+    /// The target would still be changed just as the plan says. Plans of earlier builds do not have what this needs.
+    async fn is_as_foreseen(&self, plan: &Plan, leg: &DeployLeg, release: &Release) -> Result<(), Refused> {
+        let Some(planned) = plan.legs.iter().find(|planned| planned.scope == leg.scope) else { return Ok(()) };
+        let Some(then) = &planned.foreseen else { return Ok(()) };
+        let seen = async {
+            let changes = self.ports.driver.preview(&leg.scope, release, &values(leg), planned.corrects).await?;
+            self.with_way(&leg.scope, release, &planned.path, changes).await
+        };
+        let (app, environment) = (&leg.scope.app, &leg.scope.environment);
+        let seen = seen.await.map_err(|fault| match fault.kind {
+            // It could be done when the plan was made.
+            FaultKind::Conflict | FaultKind::Spec => {
+                moved(format!("{app} in {environment} cannot be deployed like this any more: {}", fault.message))
+            }
+            _ => fault.into(),
+        })?;
+        let now = self.foreseen(&seen).unwrap_or_default();
+        let Some(of) = preview::differs(then, &now) else { return Ok(()) };
+        let now = seen.of(of).map_or_else(|| "nothing of it would change".to_owned(), str::to_owned);
+        Err(moved(format!(
+            "somebody changed what {app} in {environment} finds: of {of} it would do otherwise now: {now}"
+        )))
     }
 
     /// What was asked for besides what the plan has must be as it should be already.

@@ -3,8 +3,9 @@
 use crate::Engine;
 use crate::prepare::{Standing, changes};
 use deployctl_core::ask::{Answer, Refused, RefusedKind, Selection, Simple};
+use deployctl_core::driver::Data;
 use deployctl_core::id::Scope;
-use deployctl_core::plan::Action;
+use deployctl_core::plan::{Action, Leg};
 use deployctl_core::planner::{self, Wish};
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ impl Engine {
     /// Stops everything; data and releases stay. Or hands it back: then it runs on, and is not ours any more.
     pub async fn down(self: &Arc<Self>, ask: &Simple) -> Result<Answer, Refused> {
         let action = if ask.hand_back { Action::HandBack } else { Action::Down };
-        self.simple(ask, action, &Wish::Down, "nothing runs here").await
+        let nothing =
+            if ask.delete_data { "nothing runs here, and there is no data to delete" } else { "nothing runs here" };
+        self.simple(ask, action, &Wish::Down { delete_data: ask.delete_data }, nothing).await
     }
 
     async fn simple(
@@ -27,6 +30,7 @@ impl Engine {
         wish: &Wish<'_>,
         nothing: &str,
     ) -> Result<Answer, Refused> {
+        let _sitting = self.sit().await?;
         let (id, now) = ((self.ports.ids)(), self.ports.clock.now());
         let mut standing = Vec::new();
         for scope in self.selected(&ask.place)? {
@@ -38,25 +42,49 @@ impl Engine {
         if ask.hand_back {
             standing.iter().try_for_each(|here| self.can_hand_back(here))?;
         }
-        let legs: Vec<_> = standing.iter().filter_map(|here| planner::leg(&here.place(), wish, &id, now)).collect();
+        let mut legs = Vec::new();
+        for here in &standing {
+            let data = self.data(here, ask, action).await?;
+            let is_needed = !here.state.resting.parts.is_empty() || !ask.delete_data || data.iter().any(|one| one.goes);
+            let leg = planner::leg(&here.place(), wish, &id, now).filter(|_| is_needed);
+            legs.extend(leg.map(|leg| Leg { changes: data.into_iter().map(|one| one.line).collect(), ..leg }));
+        }
         let places: Vec<_> = standing.iter().map(Standing::place).collect();
         let Some(plan) = planner::plan(id, action, legs, &places) else {
             return Ok(Answer::Nothing { why: nothing.into() });
         };
-        let changes = changes(&plan);
+        let mut changes = changes(&plan);
+        let said = |leg: &Leg| leg.changes.iter().map(|line| format!("{}: {line}", leg.scope.app)).collect::<Vec<_>>();
+        changes.extend(plan.legs.iter().flat_map(said));
         let id = self.open(plan, &ask.by, Vec::new()).await?;
         Ok(Answer::Deployment { id, changes })
     }
 
-    /// A target that brings one release to the next by itself has no other instances of the same release.
+    /// What holds data of a place that goes down.
+    async fn data(&self, here: &Standing, ask: &Simple, action: Action) -> Result<Vec<Data>, Refused> {
+        if action != Action::Down {
+            return Ok(Vec::new());
+        }
+        match self.ports.driver.data(&here.scope, ask.delete_data).await? {
+            Some(data) => Ok(data),
+            None if !ask.delete_data => Ok(Vec::new()),
+            None => {
+                let message = format!("{}: only data in a cluster can be deleted with it", here.scope.app);
+                Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message)
+                    .hint("nothing was changed; without --delete-data it is stopped, and its data stays where it is"))
+            }
+        }
+    }
+
+    /// A target that brings one release to the next by itself must know how it has other instances of the same release.
     fn can_restart(&self, here: &Standing) -> Result<(), Refused> {
         let Some(config) = &here.current else { return Ok(()) };
-        if !self.ports.driver.capabilities(config).by_itself {
+        if config.target.has_restarts() {
             return Ok(());
         }
-        let message = format!("{}: a restart is not built for this target", here.scope.app);
-        Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message)
-            .hint("nothing was changed; the target's own tool does it, such as `kubectl rollout restart`"))
+        let message =
+            format!("{}: it has no Deployment, StatefulSet or DaemonSet, whose pods are made anew", here.scope.app);
+        Err(Refused::new(RefusedKind::Usage, "strategy-impossible", message).hint("nothing was changed"))
     }
 
     /// What we run ourselves ends with us: there is nobody to hand it to.

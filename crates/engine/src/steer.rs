@@ -7,13 +7,15 @@ use deployctl_core::deployment::command::{Command, Refusal, command};
 use deployctl_core::deployment::{Deployment, Event};
 use deployctl_core::id::DeploymentId;
 use deployctl_core::journal::AppendError;
+use std::sync::Arc;
 
 /// A walk may write in between; it never does so this often.
 const TRIES: usize = 20;
 
 impl Engine {
     /// Steers a running deployment. Durable when it returns; the walk notices at once.
-    pub async fn steer(&self, id: &DeploymentId, what: Command, by: &By) -> Result<(), Refused> {
+    pub async fn steer(self: &Arc<Self>, id: &DeploymentId, what: Command, by: &By) -> Result<(), Refused> {
+        let _sitting = self.sit().await?;
         for _ in 0..TRIES {
             let fold = self.ledger.deployment(id).await?;
             let Some(state) = &fold.state else {

@@ -134,8 +134,11 @@ impl Engine {
         let scope = self.scope_state(&state.plan.legs[leg].scope).await?;
         let binding = state.legs[leg].binding.clone().unwrap_or_default();
         let back = state.back.is_some() || state.plan.action == Action::Rollback;
-        let hand_back = state.plan.action == Action::HandBack;
-        Ok(Way { fence: self.fence_of(&scope), binding, maintenance: scope.maintenance, back, hand_back })
+        let (hand_back, restart) = (state.plan.action == Action::HandBack, state.plan.action == Action::Restart);
+        let (fence, maintenance) = (self.fence_of(&scope), scope.maintenance);
+        let delete_data = state.deletes_data(leg);
+        let corrects = state.plan.legs[leg].corrects;
+        Ok(Way { fence, binding, maintenance, back, corrects, hand_back, delete_data, restart })
     }
 
     /// Writes down what happened to a deployment, and to its scopes because of it.
@@ -222,7 +225,7 @@ impl Engine {
 
 /// What a job's end means for its scope.
 fn migrated(state: &Deployment, event: &Event) -> Option<(usize, scope::Event)> {
-    let Event::JobEnded { leg, gate, failure: None } = event else { return None };
+    let Event::JobEnded { leg, gate, failure: None, .. } = event else { return None };
     let release = gate.release.clone();
     match gate.what {
         JobKind::Migrate => {

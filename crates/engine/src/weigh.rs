@@ -61,12 +61,17 @@ impl Engine {
         round.evidence.see(observed, self.ports.clock.now());
         self.count(&plan.scope, waypoint, round).await?;
         round.evidence.jobs.clear();
+        round.evidence.printed.clear();
         round.backoff = Backoff::default();
         loop {
             match step(state, leg, &round.evidence, self.ports.clock.now()) {
                 Outcome::Happened(events) => return Ok(events),
                 Outcome::Job(gate) => {
                     let job = self.job(state, leg, &gate, &way).await?;
+                    if let (JobState::Succeeded, Some(run)) = (&job, state.legs[leg].job(&gate)) {
+                        let printed = driver.job_printed(&plan.scope, &run.job).await;
+                        round.evidence.printed.push((gate.clone(), printed));
+                    }
                     round.evidence.jobs.push((gate, job));
                 }
                 Outcome::Smoke(revision, index) => {
@@ -74,6 +79,8 @@ impl Engine {
                     round.evidence.smoke.insert(index, said);
                 }
                 Outcome::Wait { why, until } => {
+                    // What is waited for is told with what was seen just now.
+                    self.show(state, &round.evidence).await;
                     self.note(&state.plan.id, &why);
                     let poll = (POLL * (1 << round.looked.times.min(3))).min(POLL_MAX);
                     if self.wait(state, leg, until, poll, &round.evidence.jobs).await {

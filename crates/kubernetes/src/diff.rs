@@ -4,6 +4,20 @@ use serde_json::Value;
 
 /// The fields that differ, for a person: `PATH: BEFORE -> AFTER`. What the cluster writes itself does not count.
 pub fn changes(before: &Value, after: &Value) -> Vec<String> {
+    let words = |(path, before, after): (String, Value, Value)| {
+        format!("{path}: {} -> {}", shown(&path, &before), shown(&path, &after))
+    };
+    differences(before, after).into_iter().map(words).collect()
+}
+
+/// The same with whole values, secret ones included: the same text is the same change.
+pub fn exactly(before: &Value, after: &Value) -> String {
+    let words = |(path, before, after): (String, Value, Value)| format!("{path}: {before} -> {after}");
+    differences(before, after).into_iter().map(words).collect::<Vec<_>>().join("\n")
+}
+
+/// The fields that differ, with both values.
+fn differences(before: &Value, after: &Value) -> Vec<(String, Value, Value)> {
     let mut found = Vec::new();
     below("", before, after, &mut found);
     found
@@ -17,17 +31,22 @@ const OWN: &[&str] = &[
     "metadata.creationTimestamp",
     "metadata.uid",
     "metadata.labels.applyset.kubernetes.io/part-of",
+    "metadata.annotations.deployctl.io/applied",
     "status",
 ];
 
 /// A longer value is cut.
 const SHOWN: usize = 60;
 
-fn below(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
+fn below(path: &str, before: &Value, after: &Value, found: &mut Vec<(String, Value, Value)>) {
     if before == after || OWN.contains(&path) {
         return;
     }
-    match (before, after) {
+    let none = Value::Object(serde_json::Map::new());
+    // Of those each counts for itself.
+    let each = matches!(path, "metadata.labels" | "metadata.annotations");
+    let or_none = |value| if each && Value::is_null(value) { &none } else { value };
+    match (or_none(before), or_none(after)) {
         (Value::Object(old), Value::Object(new)) => {
             let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
             keys.sort();
@@ -38,12 +57,12 @@ fn below(path: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
             }
         }
         (Value::Array(old), Value::Array(new)) => list(path, old, new, found),
-        _ => found.push(format!("{path}: {} -> {}", shown(path, before), shown(path, after))),
+        _ => found.push((path.to_owned(), before.clone(), after.clone())),
     }
 }
 
 /// Items that have names are compared by them, others by their place.
-fn list(path: &str, old: &[Value], new: &[Value], found: &mut Vec<String>) {
+fn list(path: &str, old: &[Value], new: &[Value], found: &mut Vec<(String, Value, Value)>) {
     let named = |items: &[Value]| items.iter().all(|item| item["name"].is_string());
     if named(old) && named(new) {
         let mut names: Vec<&str> = old.iter().chain(new).filter_map(|item| item["name"].as_str()).collect();
@@ -63,7 +82,7 @@ fn list(path: &str, old: &[Value], new: &[Value], found: &mut Vec<String>) {
 }
 
 /// Values of variables and of data are not shown: people keep secrets where they should not.
-fn shown(path: &str, value: &Value) -> String {
+pub(crate) fn shown(path: &str, value: &Value) -> String {
     let data = ["data.", "binaryData.", "stringData."].iter().any(|start| path.starts_with(start));
     match value {
         Value::Null => "nothing".into(),
@@ -102,10 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_or_not_shown_counts_exactly() {
+        let of = |value: &str, status: u32| json!({ "data": { "key": value }, "status": { "seen": status } });
+        let seen = |before: &str, after: &str| exactly(&of(before, 1), &of(after, 2));
+        assert_eq!(seen("a", "b"), "data.key: \"a\" -> \"b\"");
+        assert_ne!(seen("a", "b"), seen("c", "b"), "what it was counts");
+        assert_ne!(seen("a", &"b".repeat(100)), seen("a", &"b".repeat(101)));
+        assert_eq!(seen("a", "a"), "", "what the cluster writes does not");
+    }
+
+    #[test]
     fn what_the_cluster_writes_is_no_change() {
         let before = json!({ "metadata": { "generation": 1, "managedFields": [] }, "status": { "ready": 1 } });
         let after = json!({ "metadata": { "generation": 2, "managedFields": [1], "uid": "x" }, "status": {} });
         assert_eq!(changes(&before, &after), Vec::<String>::new());
+    }
+
+    #[test]
+    fn marks_of_our_own_are_no_change_also_where_there_was_no_other() {
+        let before = json!({ "metadata": { "name": "web" } });
+        let marks = json!({ "deployctl.io/applied": "abc" });
+        let after = json!({ "metadata": { "name": "web", "annotations": marks, "labels": { "app": "web" } } });
+        assert_eq!(changes(&before, &after), ["metadata.labels.app: nothing -> web"]);
     }
 
     #[test]

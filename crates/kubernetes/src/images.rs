@@ -18,6 +18,34 @@ pub fn put<'a>(objects: impl Iterator<Item = &'a mut Value>, images: &BTreeMap<S
     images.keys().filter(|name| !met.contains(*name)).cloned().collect()
 }
 
+/// The images of containers that are named by a tag, or by nothing, by the names of the containers.
+pub fn tags<'a>(objects: impl Iterator<Item = &'a Value>) -> BTreeSet<(String, String)> {
+    let mut found = all(objects);
+    found.retain(|(_, image)| !image.contains("@sha256:"));
+    found
+}
+
+/// The containers with their images.
+fn all<'a>(objects: impl Iterator<Item = &'a Value>) -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for object in objects {
+        // Looked at only; the copy is what changing and looking in one place costs.
+        each_container(&mut object.clone(), &mut |container| {
+            let text = |key: &str| container[key].as_str().map(str::to_owned);
+            found.extend(text("name").zip(text("image")));
+        });
+    }
+    found
+}
+
+/// The digests of images that are pinned, by what they are called without them.
+pub fn pinned<'a>(objects: impl Iterator<Item = &'a Value>) -> BTreeMap<String, String> {
+    let images = all(objects).into_iter().map(|(_, image)| image);
+    images
+        .filter_map(|image| image.split_once("@sha256:").map(|(name, hex)| (name.to_owned(), hex.to_owned())))
+        .collect()
+}
+
 /// The names of all containers, each once.
 pub fn containers<'a>(objects: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -98,6 +126,16 @@ mod tests {
         assert_eq!(put(all.iter_mut(), &images(&[("wbe", "shop:v2"), ("web", "shop:v2")])), ["wbe"]);
         let names: Vec<String> = containers(all.iter()).into_iter().collect();
         assert_eq!(names, ["migrate", "proxy", "web"]);
+    }
+
+    #[test]
+    fn tags_and_digests_are_told_apart() {
+        let mut all = [deployment()];
+        put(all.iter_mut(), &images(&[("web", "shop:v2@sha256:ab")]));
+        let tags: Vec<(String, String)> = tags(all.iter()).into_iter().collect();
+        let of = |name: &str, image: &str| (name.to_owned(), image.to_owned());
+        assert_eq!(tags, [of("migrate", "shop:old"), of("proxy", "envoy:1")]);
+        assert_eq!(pinned(all.iter()), [("shop:v2".to_owned(), "ab".to_owned())].into());
     }
 
     #[test]

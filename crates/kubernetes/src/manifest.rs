@@ -12,7 +12,7 @@ pub struct Problem {
     pub help: &'static str,
 }
 
-fn problem<T>(message: impl Into<String>, help: &'static str) -> Result<T, Problem> {
+pub(crate) fn problem<T>(message: impl Into<String>, help: &'static str) -> Result<T, Problem> {
     Err(Problem { message: message.into(), help })
 }
 
@@ -51,18 +51,13 @@ fn checked(object: &Value, namespace: &str) -> Result<Name, Problem> {
 }
 
 fn refused(name: &Name, object: &Value, namespace: &str) -> Result<(), Problem> {
-    if name.kind == "Secret" && name.group().is_empty() {
-        let help = "take it out of the manifests and make it beforehand, with `kubectl` for one: what refers to it by name \
-                    works; nothing of it was kept";
-        return problem(format!("{name}: secrets in manifests are not built yet"), help);
-    }
     if let Some(other) = name.namespace.as_deref().filter(|other| *other != namespace) {
         let help = "an app lives in one namespace: take `metadata.namespace` out, or make it another app";
         return problem(format!("{name} belongs to the namespace `{other}`, the app to `{namespace}`"), help);
     }
-    if name.kind == "Namespace" && name.group().is_empty() {
-        let help = "make the namespace beforehand and take it out of the manifests: it outlives every app in it";
-        return problem(format!("{name}: namespaces in manifests are not built yet"), help);
+    if name.is_namespace() && name.name != namespace {
+        let help = "an app lives in one namespace: take it out, or make it the namespace of another app";
+        return problem(format!("{name} is another namespace than the app's, which is `{namespace}`"), help);
     }
     if !object["status"].is_null() {
         return problem(format!("{name} has a `status`"), "take it out: the cluster writes it");
@@ -112,8 +107,7 @@ mod tests {
             (json!({ "apiVersion": "v1" }), "this object has no `kind`"),
             (json!({ "apiVersion": "v1", "kind": "Service" }), "this Service has no `metadata.name`"),
             (of(json!({ "metadata": { "generateName": "x-" } })), "this Service has a `generateName`"),
-            (of(json!({ "kind": "Secret" })), "Secret/web: secrets in manifests are not built yet"),
-            (of(json!({ "kind": "Namespace" })), "Namespace/web: namespaces in manifests are not built yet"),
+            (of(json!({ "kind": "Namespace" })), "Namespace/web is another namespace than the app's, which is `shop`"),
             (
                 of(json!({ "metadata": { "name": "web", "namespace": "other" } })),
                 "Service/web belongs to the namespace `other`, the app to `shop`",
@@ -124,17 +118,10 @@ mod tests {
         for (document, wanted) in cases {
             assert_eq!(message(document), wanted);
         }
+        let own = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
+        assert_eq!(objects(own, "shop").unwrap()[0].0.to_string(), "Namespace/shop");
         // What is null says nothing, as exporters write it.
         let exported = of(json!({ "metadata": { "name": "web", "creationTimestamp": null } }));
         assert!(objects(exported, "shop").is_ok());
-    }
-
-    #[test]
-    fn a_secret_in_a_list_is_refused_as_well() {
-        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "k": "hunter2" } });
-        let list = json!({ "apiVersion": "v1", "kind": "List", "items": [secret] });
-        let problem = objects(list, "shop").unwrap_err();
-        assert_eq!(problem.message, "Secret/s: secrets in manifests are not built yet");
-        assert!(!format!("{problem:?}").contains("hunter2"));
     }
 }

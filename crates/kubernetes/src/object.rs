@@ -33,6 +33,11 @@ impl Name {
         group_of(&self.api_version)
     }
 
+    /// Whether it is a namespace.
+    pub fn is_namespace(&self) -> bool {
+        self.kind == "Namespace" && self.group().is_empty()
+    }
+
     /// Whether both mean one object, whatever version of its group they name.
     pub fn is_same(&self, other: &Self) -> bool {
         let key = |of: &Self| (of.group().to_owned(), of.kind.clone(), of.namespace.clone(), of.name.clone());

@@ -1,18 +1,14 @@
-//! Credential helpers: programs of others, which may hang or talk without end. Both are bounded.
+//! Credential helpers: programs that know who we are.
 
 use crate::trouble::{Trouble, TroubleKind};
 use deployctl_core::login::Login;
+use deployctl_sys::program::{self as sys, Printed, Trouble as Stopped};
 use serde::Deserialize;
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 /// No helper has more to say.
 const SAYS_MAX: u64 = 1 << 20;
-/// How often it is looked whether one ended, once it says nothing any more.
-const LOOK: Duration = Duration::from_millis(5);
 /// As whom helpers say that there is a token, not a password.
 const TOKEN_USER: &str = "<token>";
 
@@ -35,18 +31,21 @@ pub(crate) fn ask(name: &str, key: &str, limit: Duration) -> Result<Login, Troub
 
 fn run(path: &str, program: &str, key: &str, limit: Duration) -> Result<Login, Trouble> {
     let mut command = Command::new(path);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let child = command.spawn();
-    let mut child = child.map_err(|e| denied(format!("the credential helper {program} cannot be run: {e}")))?;
-    let Some((ok, out, err)) = said(&mut child, key, Instant::now() + limit) else {
-        end(&mut child);
-        let within = limit.as_secs();
-        let message =
-            format!("the credential helper {program} did not answer for {key} within {within} s, and was ended");
-        let hint = format!("`echo {key} | {program} get` shows what it waits for: somebody at a keyboard, often");
-        return Err(Trouble::new(TroubleKind::Unreachable, message).hint(hint));
+    command.arg("get");
+    let odd = || denied(format!("what the credential helper {program} answers for {key} is not understood"));
+    let Printed { success, out, err } = match sys::run(command, key, limit, SAYS_MAX) {
+        Ok(printed) => printed,
+        Err(Stopped::NotRun(e)) => return Err(denied(format!("the credential helper {program} cannot be run: {e}"))),
+        Err(Stopped::TooMuch) => return Err(odd()),
+        Err(Stopped::Late) => {
+            let within = limit.as_secs();
+            let message =
+                format!("the credential helper {program} did not answer for {key} within {within} s, and was ended");
+            let hint = format!("`echo {key} | {program} get` shows what it waits for: somebody at a keyboard, often");
+            return Err(Trouble::new(TroubleKind::Unreachable, message).hint(hint));
+        }
     };
-    if !ok {
+    if !success {
         // How helpers say that nobody logged in. What they print on standard output may be a secret.
         if [&out, &err].iter().any(|text| text.contains("credentials not found")) {
             return Ok(Login::Anonymous);
@@ -54,8 +53,7 @@ fn run(path: &str, program: &str, key: &str, limit: Duration) -> Result<Login, T
         let why = err.lines().next().unwrap_or("without a word");
         return Err(denied(format!("the credential helper {program} failed for {key}: {why}")));
     }
-    let answer: Answer = serde_json::from_str(&out)
-        .map_err(|_| denied(format!("what the credential helper {program} answers for {key} is not understood")))?;
+    let answer: Answer = serde_json::from_str(&out).map_err(|_| odd())?;
     Ok(match answer.username.as_str() {
         TOKEN_USER => Login::Identity(answer.secret),
         _ => Login::Password { user: answer.username, password: answer.secret },
@@ -66,46 +64,10 @@ fn denied(message: String) -> Trouble {
     Trouble::new(TroubleKind::Denied, message).hint("log in again with `docker login`, or correct Docker's config.json")
 }
 
-/// Whether a helper ended well, and what it printed on each side; none if it was not done by `end`.
-fn said(child: &mut Child, key: &str, end: Instant) -> Option<(bool, String, String)> {
-    if let Some(mut input) = child.stdin.take() {
-        // It may have ended without reading; then its exit code says so.
-        let _ = input.write_all(key.as_bytes());
-    }
-    let (out, err) = (read(child.stdout.take()?), read(child.stderr.take()?));
-    let within = |pieces: &Receiver<String>| pieces.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
-    let (out, err) = (within(&out)?, within(&err)?);
-    while Instant::now() < end {
-        if let Ok(Some(status)) = child.try_wait() {
-            return Some((status.success(), out, err));
-        }
-        std::thread::sleep(LOOK);
-    }
-    None
-}
-
-/// Ends a helper that was not waited for, with its group: what it started would keep its pipes open.
-fn end(child: &mut Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = child.wait();
-}
-
-/// What comes out of a pipe until its end, or as much as is wanted.
-fn read(from: impl Read + Send + 'static) -> Receiver<String> {
-    let (send, receive) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.take(SAYS_MAX).read_to_end(&mut bytes);
-        send.send(String::from_utf8_lossy(&bytes).into_owned())
-    });
-    receive
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     /// Puts a helper with this script where programs are looked for, as long as the guard lives.
     fn helper(script: &str) -> (tempfile::TempDir, String) {
@@ -163,13 +125,13 @@ mod tests {
         // Whoever was started by it is a child of nobody of us: its end may take a moment.
         while rustix::process::test_kill_process_group(group).is_ok() {
             assert!(Instant::now() < end, "something of it still runs");
-            std::thread::sleep(LOOK);
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
     #[test]
     fn one_that_talks_without_end_is_ended() {
         let trouble = asked("exec yes", Duration::from_secs(2)).unwrap_err();
-        assert!(trouble.message.contains("docker-credential-it"), "{trouble}");
+        assert!(trouble.message.ends_with("answers for r.example is not understood"), "{trouble}");
     }
 }

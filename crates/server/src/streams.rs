@@ -5,7 +5,7 @@ use crate::{Shared, selection};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query as UrlQuery, State};
 use axum::response::{IntoResponse, Response};
-use deployctl_api::Query;
+use deployctl_api::{Query, client::Broken};
 use deployctl_core::ask::Refused;
 use deployctl_core::instance::LogQuery;
 use futures_util::{Stream, StreamExt};
@@ -44,9 +44,13 @@ pub(crate) async fn logs(State(shared): State<Shared>, query: UrlQuery<Query>) -
 }
 
 fn lines<T: Serialize>(items: impl Stream<Item = Result<T, Refused>> + Send + 'static) -> Response {
+    // A connection that only breaks off does not say why: so that is a line as well, and the last one.
     let bytes = items.map(|item| {
-        let item = item?;
-        let mut line = serde_json::to_vec(&item).unwrap_or_default();
+        let mut line = match &item {
+            Ok(item) => serde_json::to_vec(item),
+            Err(refused) => serde_json::to_vec(&Broken { refused: refused.clone() }),
+        }
+        .unwrap_or_default();
         line.push(b'\n');
         Ok::<_, Refused>(Bytes::from(line))
     });

@@ -19,9 +19,10 @@ pub(crate) fn known_elsewhere(key: &str, fields: &[&str]) -> Option<String> {
         "stages" | "envs" | "env" => here("environments").or_else(|| here("env")),
         "name" => here("project"),
         "chart" if fields.contains(&"helm") => Some("it goes under `helm`: `helm: { chart: DIRECTORY }`".into()),
-        "hosts" | "playbook" | "function" if fields.contains(&"command") && !fields.contains(&"host") => {
-            Some("it belongs to a target that is not built yet; today `process` and `docker` are".into())
-        }
+        "hosts" | "playbook" | "function" if fields.contains(&"command") && !fields.contains(&"host") => Some(
+            "it belongs to a target that is not built yet; today `process`, `docker`, `compose` and `kubernetes` are"
+                .into(),
+        ),
         _ => None,
     }
 }

@@ -19,14 +19,24 @@ impl Spec {
         for overlay in overlays {
             sources.push(read(overlay, &overlay.display().to_string())?);
         }
-        let spec = Self::parse(&dir, sources)?;
+        Self::parse(&dir, sources)?.read_manifests()
+    }
+
+    fn read_manifests(self) -> Result<Self, Diagnostics> {
         let mut manifests = Vec::new();
-        for source in spec.manifest_sources(None)? {
+        for source in self.manifest_sources(None)? {
             if let ManifestSource::Directory(directory) = source {
-                manifests.push(self::manifests(&dir, directory)?);
+                manifests.push(self::manifests(&self.dir, directory)?);
             }
         }
-        spec.with_manifests(manifests)
+        self.with_manifests(manifests)
+    }
+
+    /// The same specification with the manifests that are in its directories now: one that was kept with a release has no values
+    /// of Secrets. What is to be rendered is not.
+    pub fn read_again(&self) -> Result<Self, Diagnostics> {
+        let spec = Self::parse(&self.dir, self.sources().to_vec())?.for_version(self.version.clone());
+        spec.read_manifests()
     }
 }
 

@@ -6,9 +6,13 @@ use crate::resolve::{Question, kubernetes};
 use crate::source::{Place, Source, Sources};
 use crate::spec::Spec;
 use crate::text::{shorten, shorten_to};
-use deployctl_core::id::AppName;
+use deployctl_core::id::{AppName, Sha256Hex};
+use deployctl_core::instance::SecretValues;
+use deployctl_kubernetes::secrets;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
 
 /// Where manifests come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,27 @@ impl ManifestSource {
             Self::Directory(path) => format!("`{}`", shorten(path)),
             Self::Kustomize(path) => format!("the overlay `{}`", shorten(path)),
             Self::Helm(chart) => format!("the chart `{}`", shorten(&chart.chart)),
+        }
+    }
+}
+
+impl ManifestSource {
+    /// What tells its Secrets from those of other sources, on every machine.
+    fn place(&self, dir: &Path) -> String {
+        let relative = |path: &str| {
+            let path = Path::new(path);
+            path.strip_prefix(dir).unwrap_or(path).display().to_string()
+        };
+        match self {
+            Self::Directory(path) => relative(path),
+            Self::Kustomize(path) => format!("kustomize {}", relative(path)),
+            // Of one name there may be one in each environment, with other values.
+            Self::Helm(chart) => {
+                let values = chart.values.iter().map(|path| relative(path)).collect();
+                let chart = Chart { chart: relative(&chart.chart), values, ..chart.clone() };
+                let all = serde_json::to_vec(&chart).unwrap_or_default();
+                format!("helm {}/{} {}", chart.namespace, chart.release, Sha256Hex::of(&all).short())
+            }
         }
     }
 }
@@ -101,10 +126,12 @@ impl Spec {
         let sources = self.sources.clone();
         let mut findings = Findings::new(&sources);
         let mut index = first;
-        for manifests in manifests {
+        for mut manifests in manifests {
             let mut documents = Vec::new();
-            for file in &manifests.files {
-                documents.append(&mut read(u32::try_from(index).unwrap_or(u32::MAX), file, &mut findings));
+            let place = manifests.from.place(&self.dir);
+            for file in &mut manifests.files {
+                let secrets = Secrets { place: &place, values: &mut self.values };
+                documents.append(&mut read(u32::try_from(index).unwrap_or(u32::MAX), file, secrets, &mut findings));
                 index += 1;
             }
             self.manifests.push(Read { manifests, documents });
@@ -121,7 +148,12 @@ impl Spec {
         Ok(self)
     }
 
-    /// The manifests as they were read, to be kept with a release.
+    /// The values of the Secrets in the manifests that were read.
+    pub fn secret_values(&self) -> &SecretValues {
+        &self.values
+    }
+
+    /// The manifests as they were read, without values of Secrets, to be kept with a release.
     pub fn manifests(&self) -> Vec<Manifests> {
         self.manifests.iter().map(|read| read.manifests.clone()).collect()
     }
@@ -137,8 +169,14 @@ fn has_secret(file: &Source) -> bool {
     file.text.contains("Secret")
 }
 
-/// The documents of a file; what is wrong goes to `findings`.
-fn read(index: u32, source: &Source, findings: &mut Findings<'_>) -> Vec<(Place, Value)> {
+/// Where values of Secrets go that stand in files of a place.
+struct Secrets<'a> {
+    place: &'a str,
+    values: &'a mut SecretValues,
+}
+
+/// The documents of a file, which then has references in place of values of Secrets; what is wrong goes to `findings`.
+fn read(index: u32, source: &mut Source, secrets: Secrets<'_>, findings: &mut Findings<'_>) -> Vec<(Place, Value)> {
     let top = Place { source: index, line: 1, column: 1, width: 1 };
     let file = source.name.rsplit('/').next().unwrap_or_default();
     let other = match file {
@@ -155,7 +193,10 @@ fn read(index: u32, source: &Source, findings: &mut Findings<'_>) -> Vec<(Place,
         return Vec::new();
     }
     let mut found = Vec::new();
-    for (before, text) in documents(&source.text) {
+    let mut lines: Vec<String> = source.text.lines().map(str::to_owned).collect();
+    let documents = documents(&source.text);
+    let ends: Vec<usize> = documents.iter().skip(1).map(|(before, _)| *before).chain([lines.len()]).collect();
+    for ((before, text), end) in documents.into_iter().zip(ends) {
         let Some(skipped) = text.lines().position(|line| !matches!(line.trim().chars().next(), None | Some('#')))
         else {
             continue;
@@ -164,7 +205,23 @@ fn read(index: u32, source: &Source, findings: &mut Findings<'_>) -> Vec<(Place,
         // Lines are counted from the beginning of the file.
         let padded = format!("{}{text}", "\n".repeat(before));
         match document(&padded) {
-            Ok(value) => found.push((at, value)),
+            Ok(mut value) => {
+                let said = value.clone();
+                match secrets::take(&mut value, secrets.place) {
+                    Ok(taken) => {
+                        let taken = taken.into_iter().map(|(reference, value)| (reference, Arc::from(value)));
+                        secrets.values.0.extend(taken);
+                    }
+                    Err(problem) => {
+                        findings.error_help(at, Code::BadValue, problem.message, problem.help);
+                        continue;
+                    }
+                }
+                if value != said {
+                    replace(&mut lines[before..end], skipped, &value);
+                }
+                found.push((at, value));
+            }
             Err((line, why)) => {
                 let at = line.map_or(at, |line| Place { line, ..top });
                 let help = "a manifest is plain YAML or JSON: templates and `!tags` mean nothing in it";
@@ -173,7 +230,16 @@ fn read(index: u32, source: &Source, findings: &mut Findings<'_>) -> Vec<(Place,
             }
         }
     }
+    source.text = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     found
+}
+
+/// The lines of a document say `value` and nothing else, in the line where it began. JSON is YAML.
+fn replace(lines: &mut [String], begins: usize, value: &Value) {
+    for (number, line) in lines.iter_mut().enumerate() {
+        let mark = if line.starts_with("---") && number == 0 { "--- " } else { "" };
+        *line = if number == begins { format!("{mark}{value}") } else { mark.trim_end().to_owned() };
+    }
 }
 
 fn document(text: &str) -> Result<Value, (Option<u32>, String)> {
@@ -191,6 +257,11 @@ fn document(text: &str) -> Result<Value, (Option<u32>, String)> {
         let message = message.split(" at line ").next().unwrap_or_default().trim_end_matches([':', ',', ' ']);
         (line, shorten_to(message, 200).to_string())
     })
+}
+
+/// What the documents of a text say, as far as they can be read.
+pub(crate) fn values(text: &str) -> Vec<Value> {
+    documents(text).iter().filter_map(|(_, text)| document(text).ok()).collect()
 }
 
 /// The documents of a text, each with how many lines stand before it.

@@ -4,7 +4,7 @@ use crate::code::Code;
 use crate::diagnostic::{Diagnostics, Findings};
 use crate::node::{Key, Kind, Node};
 use crate::raw::{At, Document, Entries, Environment as RawEnvironment, Text};
-use crate::spec::{Environment, Listen, Tree};
+use crate::spec::{Environment, InCluster, Listen, Tree};
 use crate::text::{shorten, suggest};
 use deployctl_core::id::{AppName, BadName, EnvName, RegionName};
 use std::collections::BTreeMap;
@@ -18,6 +18,46 @@ pub(crate) fn name<T: std::str::FromStr<Err = BadName>>(text: &At<Text>, finding
             None
         }
     }
+}
+
+/// Where the state is.
+pub(crate) fn state(document: &Document, findings: &mut Findings<'_>) -> Option<String> {
+    let state = document.state.as_ref()?;
+    let text = state.value.0.as_str();
+    let namespace = text.strip_prefix("kubernetes://").and_then(|rest| rest.rsplit_once('/')).map(|(_, last)| last);
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if namespace.is_some_and(|name| !name.is_empty() && name.len() <= 63 && name.chars().all(fits)) {
+        return Some(text.to_owned());
+    }
+    let help = "a directory is named by --state or DEPLOYCTL_STATE, since it is another one on each machine";
+    let message = format!("`state` must be kubernetes://CONTEXT/NAMESPACE, not `{}`", shorten(text));
+    findings.error_help(state.at, Code::BadValue, message, help);
+    None
+}
+
+/// How deployctl runs as a Job in the cluster.
+pub(crate) fn in_cluster(document: &Document, findings: &mut Findings<'_>) -> InCluster {
+    let Some(raw) = &document.in_cluster else { return InCluster::default() };
+    let one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
+    let image = raw.image.as_ref().and_then(|image| {
+        let text = image.value.0.as_str();
+        if one_word(text) {
+            return Some(text.to_owned());
+        }
+        findings.error(image.at, Code::BadValue, format!("`image` must name an image, not `{}`", shorten(text)));
+        None
+    });
+    let service_account = raw.service_account.as_ref().and_then(|account| {
+        let text = account.value.0.as_str();
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if !text.is_empty() && text.len() <= 253 && text.chars().all(fits) {
+            return Some(text.to_owned());
+        }
+        let message = format!("`service_account` must be the name of one in the namespace, not `{}`", shorten(text));
+        findings.error(account.at, Code::BadValue, message);
+        None
+    });
+    InCluster { image, service_account }
 }
 
 /// The error for a name that was asked for and does not exist.

@@ -27,6 +27,13 @@ pub(crate) struct Document {
     /// The project's name: 1 to 63 characters of a-z, 0-9 and -.
     #[schemars(extend("examples" = ["shop"]))]
     pub(crate) project: At<Text>,
+    /// Where the history and everything else that is kept lives, if not on this machine: `kubernetes://CONTEXT/NAMESPACE`, a namespace
+    /// that is there; without a context, of the cluster that deployctl runs in. `--state` goes before it.
+    #[schemars(extend("examples" = ["kubernetes://prod/shop"]))]
+    pub(crate) state: Option<At<Text>>,
+    /// How `--in-cluster` runs deployctl as a Job in the state's namespace.
+    #[schemars(extend("examples" = [{"image": "registry.example.com/deployctl:0.1.0"}]))]
+    pub(crate) in_cluster: Option<InCluster>,
     /// Values for templates: `vars.NAME`. Those of an environment, and then those of an app, go before these.
     #[schemars(extend("examples" = [{"domain": "example.com"}]))]
     pub(crate) vars: Option<Entries<At<Text>>>,

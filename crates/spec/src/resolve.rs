@@ -45,6 +45,8 @@ pub struct ResolvedApp {
     pub known_first: bool,
     /// What the artifact's bytes must be.
     pub artifact_sha256: Option<Sha256Hex>,
+    /// Images of containers in a cluster whose tags become digests when a release is made.
+    pub pulls: Vec<Pull>,
     /// With which key the image must be signed: an absolute path, or the key in PEM.
     pub verify: Option<String>,
     /// What makes the artifact.
@@ -55,6 +57,17 @@ pub struct ResolvedApp {
     pub approvals: u32,
     /// The environment in which the artifact must have succeeded before.
     pub after: Option<EnvName>,
+}
+
+/// An image that a cluster pulls by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// The container, by its name in the manifests.
+    pub container: String,
+    /// The image, as the specification says it.
+    pub image: String,
+    /// Whether it is another one with each version.
+    pub moves: bool,
 }
 
 /// What makes an artifact.
@@ -191,6 +204,7 @@ fn one<'a>(question: &Question<'a>, settings: &Settings, findings: &mut Findings
         artifact,
         known_first: false,
         artifact_sha256,
+        pulls: if kind == Kind::Kubernetes { kubernetes::pulls(settings, &mut cx) } else { Vec::new() },
         verify,
         build,
         secrets: cx.secrets.into_iter().collect(),
@@ -264,7 +278,9 @@ fn config(
         other @ (TargetConfig::Docker(_) | TargetConfig::Kubernetes(_)) => other,
     };
     let instances = strategy::instances(settings, cx);
-    let strategy = strategy::strategy(settings, route.is_some(), cx);
+    // The traffic of a cluster is the cluster's: there is always a way to it.
+    let routed = route.is_some() || matches!(target, TargetConfig::Kubernetes(_));
+    let strategy = strategy::strategy(settings, routed, cx);
     // What an image says of its health goes before the usual question.
     let asked = health.is_some() || matches!(target, TargetConfig::Process(_));
     let health = if asked { checks::with_default(health, target.has_port(), cx) } else { None };
@@ -286,6 +302,9 @@ fn config(
     };
     if let TargetConfig::Docker(docker) = &config.target {
         docker::finish(docker, settings, &jobs(&config), cx);
+    }
+    if let TargetConfig::Kubernetes(_) = &config.target {
+        kubernetes::finish(&config, &jobs(&config), cx);
     }
     Some(config)
 }

@@ -9,6 +9,7 @@ use crate::resolve::{Question, ResolvedApp};
 use crate::source::{Place, Source, Sources};
 use crate::{decode, rules, yaml};
 use deployctl_core::id::{AppName, EnvName, ProjectName, RegionName, Version};
+use deployctl_core::instance::SecretValues;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,10 @@ use std::path::{Path, PathBuf};
 pub struct Spec {
     /// The project's name.
     pub project: ProjectName,
+    /// Where the state is, if not on this machine: `kubernetes://CONTEXT/NAMESPACE`.
+    pub state: Option<String>,
+    /// How deployctl runs as a Job in the cluster.
+    pub in_cluster: InCluster,
     /// The environments, in order of promotion.
     pub environments: Vec<Environment>,
     /// What is probably not as wanted.
@@ -31,10 +36,21 @@ pub struct Spec {
     pub(crate) version: Option<Version>,
     /// The manifests of the apps that run in a cluster.
     pub(crate) manifests: Vec<crate::manifests::Read>,
+    /// The values of the Secrets in them, which are nowhere else.
+    pub(crate) values: SecretValues,
     /// What Compose made of the files of the apps that are Compose projects.
     pub(crate) composed: Vec<Read>,
     /// How many of the sources are the specification itself; the others are manifests and Compose files.
     pub(crate) own_sources: usize,
+}
+
+/// How deployctl runs as a Job in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InCluster {
+    /// The image that the cluster pulls.
+    pub image: Option<String>,
+    /// The service account by whose right it acts.
+    pub service_account: Option<String>,
 }
 
 /// Where apps run.
@@ -214,6 +230,8 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
     }
     let document = document?;
     let project = names::name(&document.project, findings);
+    let state = names::state(&document, findings);
+    let in_cluster = names::in_cluster(&document, findings);
     let environments = names::environments(&document, &whole, findings);
     let trees = names::apps(&document, &whole, overrides, &environments, findings);
     let vars = names::vars(document.vars.as_ref(), findings);
@@ -223,6 +241,8 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
     let apps = document.apps.0.iter().filter_map(|(name, _)| AppName::new(name.value.0.as_str()).ok()).collect();
     Some(Spec {
         project: project?,
+        state,
+        in_cluster,
         environments,
         warnings: Diagnostics::default(),
         dir: dir.to_path_buf(),
@@ -232,6 +252,7 @@ fn read(dir: &Path, sources: &Sources, findings: &mut Findings<'_>) -> Option<Sp
         vars,
         version: None,
         manifests: Vec::new(),
+        values: SecretValues::default(),
         composed: Vec::new(),
         own_sources: sources.0.len(),
     })

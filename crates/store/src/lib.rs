@@ -11,10 +11,13 @@ mod blobs;
 mod entry;
 mod error;
 mod memory;
+mod object;
 mod reserve;
 mod sqlite;
+mod state;
 
 pub use blobs::{FileBlobs, MemoryBlobs};
 pub use error::OpenError;
 pub use memory::MemoryJournal;
+pub use object::{Hitch, MemoryObjects, ObjectBlobs, ObjectJournal, ObjectSeat};
 pub use sqlite::SqliteJournal;

@@ -1,30 +1,16 @@
 //! A journal that lives as long as its process: for tests and simulations.
 
-use crate::entry::{Prepared, check_order, checked, event_type, no_head};
+use crate::entry::Prepared;
+use crate::state::State;
 use async_trait::async_trait;
 use deployctl_core::id::{Fence, OwnerId, Sha256Hex};
-use deployctl_core::journal::{
-    AppendError, Batch, Entry, Head, Journal, NewEntry, ReadError, Seq, Snapshot, StreamId, Verified,
-};
-use deployctl_core::journal::{chain_link, chain_start};
-use std::collections::BTreeMap;
+use deployctl_core::journal::{AppendError, Batch, Entry, Head, Journal, ReadError, Seq, Snapshot, StreamId, Verified};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A [`Journal`] in memory. Clones are the same journal, as several engines see it.
 #[derive(Clone, Default)]
 pub struct MemoryJournal {
     state: Arc<Mutex<State>>,
-}
-
-#[derive(Clone, Default)]
-struct State {
-    /// All entries, with the type of their event; positions are indexes plus one.
-    entries: Vec<(Entry, String)>,
-    /// The positions of each stream's entries.
-    streams: BTreeMap<StreamId, Vec<u64>>,
-    fences: BTreeMap<StreamId, Fence>,
-    beats: BTreeMap<OwnerId, u64>,
-    snapshots: BTreeMap<StreamId, Snapshot>,
 }
 
 impl MemoryJournal {
@@ -38,84 +24,6 @@ impl MemoryJournal {
     }
 }
 
-impl State {
-    fn entry(&self, position: u64) -> Option<&Entry> {
-        let index = usize::try_from(position).ok()?.checked_sub(1)?;
-        self.entries.get(index).map(|(entry, _)| entry)
-    }
-
-    fn head(&self, stream: &StreamId) -> Option<Head> {
-        let entry = self.entry(*self.streams.get(stream)?.last()?)?;
-        Some(Head { seq: entry.seq, hash: entry.hash.clone() })
-    }
-
-    fn stood_at(&self, stream: &StreamId, head: &Head) -> bool {
-        let position = || {
-            let index = usize::try_from(head.seq.0.checked_sub(1)?).ok()?;
-            self.streams.get(stream)?.get(index).copied()
-        };
-        position().and_then(|p| self.entry(p)).is_some_and(|entry| entry.hash == head.hash)
-    }
-
-    fn append(&mut self, batch: &Prepared) -> Result<Vec<Head>, AppendError> {
-        let mut fences = self.fences.clone();
-        for (stream, given) in &batch.fences {
-            let found = fences.entry(stream.clone()).or_default();
-            if *given < *found {
-                return Err(AppendError::Fenced { stream: stream.clone(), given: *given, found: *found });
-            }
-            *found = *given;
-        }
-        for write in &batch.writes {
-            write.check(&self.head(&write.stream).unwrap_or_else(|| no_head(&write.stream)))?;
-        }
-        self.fences = fences;
-        let mut heads = Vec::with_capacity(batch.writes.len());
-        for write in &batch.writes {
-            let mut head = self.head(&write.stream).unwrap_or_else(|| no_head(&write.stream));
-            for (entry, kind) in write.entries_after(&head) {
-                head = Head { seq: entry.seq, hash: entry.hash.clone() };
-                self.entries.push((entry, kind.to_owned()));
-                let position = self.entries.len() as u64;
-                self.streams.entry(write.stream.clone()).or_default().push(position);
-            }
-            heads.push(head);
-        }
-        Ok(heads)
-    }
-
-    fn verify(&self, known: Option<&Sha256Hex>) -> Result<Verified, ReadError> {
-        let mut heads: BTreeMap<&StreamId, Head> = BTreeMap::new();
-        let mut chain = chain_start();
-        let mut known_at = (known == Some(&chain)).then_some(0);
-        for (position, (entry, kind)) in (1..).zip(&self.entries) {
-            let altered = |why: &str| {
-                let Entry { stream, seq, .. } = entry;
-                ReadError::Altered(format!("at position {position}: entry {} of {stream} {why}", seq.0))
-            };
-            let head = heads.entry(&entry.stream).or_insert_with(|| no_head(&entry.stream));
-            if entry.seq.0 != head.seq.0 + 1 || entry.prev != head.hash {
-                return Err(altered(&format!("does not follow entry {} of its stream", head.seq.0)));
-            }
-            recheck(entry).map_err(|_| altered("does not have the hash of its content"))?;
-            if event_type(&entry.event).as_ref() != Ok(kind) {
-                return Err(altered("is filed under a type that it does not have"));
-            }
-            *head = Head { seq: entry.seq, hash: entry.hash.clone() };
-            chain = chain_link(&chain, &entry.hash);
-            if known == Some(&chain) {
-                known_at = Some(position);
-            }
-        }
-        Ok(Verified { streams: heads.len() as u64, entries: self.entries.len() as u64, head: chain, known_at })
-    }
-}
-
-fn recheck(entry: &Entry) -> Result<Entry, ReadError> {
-    let new = NewEntry { at: entry.at, actor: entry.actor.clone(), event: entry.event.clone() };
-    checked(entry.stream.clone(), entry.seq, new, entry.prev.clone(), &entry.hash)
-}
-
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn append(&self, batch: Batch) -> Result<Vec<Head>, AppendError> {
@@ -124,13 +32,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn read(&self, stream: &StreamId, after: Seq, limit: usize) -> Result<Vec<Entry>, ReadError> {
-        let state = self.lock();
-        let positions = state.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
-        let skip = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let found = positions.iter().skip(skip).take(limit).filter_map(|p| state.entry(*p)).map(recheck);
-        let entries = found.collect::<Result<Vec<_>, _>>()?;
-        check_order(after, &entries)?;
-        Ok(entries)
+        self.lock().read(stream, after, limit)
     }
 
     async fn newest(
@@ -140,15 +42,7 @@ impl Journal for MemoryJournal {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<(u64, Entry)>, ReadError> {
-        let state = self.lock();
-        let below = before.map_or(usize::MAX, |b| usize::try_from(b.saturating_sub(1)).unwrap_or(usize::MAX));
-        let older = &state.entries[..below.min(state.entries.len())];
-        let wanted = older
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, (entry, kind))| entry.stream.0.starts_with(prefix) && types.contains(&kind.as_str()));
-        wanted.take(limit).map(|(index, (entry, _))| Ok((index as u64 + 1, recheck(entry)?))).collect()
+        self.lock().newest(prefix, types, before, limit)
     }
 
     async fn head(&self, stream: &StreamId) -> Result<Option<Head>, ReadError> {
@@ -156,7 +50,7 @@ impl Journal for MemoryJournal {
     }
 
     async fn streams(&self, prefix: &str) -> Result<Vec<StreamId>, ReadError> {
-        Ok(self.lock().streams.keys().filter(|stream| stream.0.starts_with(prefix)).cloned().collect())
+        Ok(self.lock().names(prefix))
     }
 
     async fn verify(&self, known: Option<&Sha256Hex>) -> Result<Verified, ReadError> {
@@ -164,24 +58,15 @@ impl Journal for MemoryJournal {
     }
 
     async fn fence(&self, stream: &StreamId) -> Result<Fence, ReadError> {
-        Ok(self.lock().fences.get(stream).copied().unwrap_or_default())
+        Ok(self.lock().fence(stream))
     }
 
     async fn save_snapshot(&self, stream: &StreamId, snapshot: Snapshot) -> Result<(), AppendError> {
-        let mut state = self.lock();
-        if !state.stood_at(stream, &snapshot.head) {
-            let seq = snapshot.head.seq.0;
-            return Err(AppendError::Failed(format!("a snapshot at {seq} does not fit stream {stream}")));
-        }
-        if state.snapshots.get(stream).is_none_or(|kept| kept.head.seq <= snapshot.head.seq) {
-            state.snapshots.insert(stream.clone(), snapshot);
-        }
-        Ok(())
+        self.lock().save_snapshot(stream, snapshot)
     }
 
     async fn snapshot(&self, stream: &StreamId) -> Result<Option<Snapshot>, ReadError> {
-        let state = self.lock();
-        Ok(state.snapshots.get(stream).filter(|kept| state.stood_at(stream, &kept.head)).cloned())
+        Ok(self.lock().snapshot(stream))
     }
 
     async fn beat(&self, owner: &OwnerId) -> Result<(), AppendError> {
@@ -197,7 +82,7 @@ impl Journal for MemoryJournal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use deployctl_core::journal::Write;
+    use deployctl_core::journal::{NewEntry, Write};
     use deployctl_core::time::Millis;
 
     type Edit = fn(&mut Vec<(Entry, String)>);

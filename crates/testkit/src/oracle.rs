@@ -111,7 +111,7 @@ impl World {
         if counts {
             self.no_job_runs(stream, event);
         }
-        if let deployment::Event::JobEnded { leg, gate, failure: None } = event {
+        if let deployment::Event::JobEnded { leg, gate, failure: None, .. } = event {
             self.ended_well(stream, *leg, gate);
         }
         if ended {

@@ -3,6 +3,8 @@
 use crate::labels::Record;
 use bollard::models::{ContainerInspectResponse, RestartPolicyNameEnum};
 
+const MIB: i64 = 1 << 20;
+
 /// What is not as the container was made, if anything. Of one that is not running only half can be said: nothing is.
 pub(crate) fn drift(inspected: &ContainerInspectResponse, record: &Record, name: &str) -> Option<String> {
     if inspected.state.as_ref().and_then(|state| state.running) != Some(true) {
@@ -42,5 +44,9 @@ pub(crate) fn drift(inspected: &ContainerInspectResponse, record: &Record, name:
 }
 
 fn limit(bytes: i64) -> String {
-    if bytes == 0 { "none".into() } else { format!("{bytes} bytes") }
+    match bytes {
+        0 => "none".into(),
+        _ if bytes % MIB == 0 => format!("{} MiB", bytes / MIB),
+        _ => format!("{bytes} bytes"),
+    }
 }

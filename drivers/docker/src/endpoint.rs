@@ -83,6 +83,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether somebody said which engine is meant, for this command alone.
+    pub fn is_named(&self) -> bool {
+        self.host.is_some() || self.context.is_some()
+    }
+
     /// Where the engine is. Contacts nobody.
     pub(crate) fn address(&self) -> Result<Address, Fault> {
         if let Some(host) = &self.host {

@@ -11,7 +11,7 @@ use bollard::query_parameters::ListImagesOptions;
 use deployctl_core::config::{Artifact, ArtifactFormat, ArtifactSource};
 use deployctl_core::fault::{Fault, FaultKind, Retry};
 use deployctl_core::id::Sha256Hex;
-use deployctl_core::ports::{Artifacts, NotTaken};
+use deployctl_core::ports::{ARTIFACT_MISSING, Artifacts, NotTaken};
 use std::time::{Duration, Instant};
 
 /// What became of a job is kept this long.
@@ -26,7 +26,7 @@ impl Artifacts for Docker {
             let fault = Fault::refused(FaultKind::Bug, "an artifact that is no image is not for containers");
             return Err(NotTaken { is_wrong: true, ..fault.into() });
         };
-        self.inner.resolve(reference).await
+        self.inner.resolve(reference).await.map_err(of_engine)
     }
 
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {
@@ -93,6 +93,16 @@ impl<'a> Reference<'a> {
             _ => "docker.io",
         }
     }
+}
+
+/// Of an engine that cannot be asked it is said as everywhere else; nothing is known of the image then.
+fn of_engine(not: NotTaken) -> NotTaken {
+    let code = match (not.code, not.fault.kind) {
+        (ARTIFACT_MISSING, FaultKind::Platform) => "target-unreachable",
+        (ARTIFACT_MISSING, FaultKind::Denied) => "target-denied",
+        (code, _) => code,
+    };
+    NotTaken { code, ..not }
 }
 
 impl Inner {
@@ -226,6 +236,16 @@ fn artifact(digest: &str, format: ArtifactFormat) -> Result<Artifact, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_that_cannot_be_asked_is_said_as_everywhere_else() {
+        let of = |fault: Fault| of_engine(fault.into()).code;
+        assert_eq!(of(Fault::platform("it is away")), "target-unreachable");
+        assert_eq!(of(Fault::refused(FaultKind::Denied, "it lets nobody in")), "target-denied");
+        assert_eq!(of(Fault::refused(FaultKind::Spec, "there is none")), "artifact-missing");
+        let known = NotTaken { code: "registry-denied", ..Fault::refused(FaultKind::Denied, "no").into() };
+        assert_eq!(of_engine(known).code, "registry-denied");
+    }
 
     #[test]
     fn references_are_taken_apart() {

@@ -20,6 +20,20 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// The code of trouble that passes.
 pub(crate) const UNREACHABLE: &str = "registry-unreachable";
 
+/// The engine's words for a registry that does not let us. The last four are of one whose answer says no more, such as a page
+/// of whatever stands before it.
+const DENIED: &[&str] = &[
+    "unauthorized",
+    "authentication required",
+    "denied",
+    "no basic auth",
+    "does not exist or may require",
+    "http 401 response body",
+    "http 403 response body",
+    "http status: 401",
+    "http status: 403",
+];
+
 /// Who asks a registry for what.
 pub(crate) struct Asked<'a> {
     /// The image.
@@ -61,7 +75,7 @@ pub(crate) fn why(asked: &Asked<'_>, trouble: Trouble) -> NotTaken {
     if says(&["manifest unknown", "name unknown", "manifest invalid"]) || (status == 404 && !says(&["denied"])) {
         return refused(FaultKind::Spec, "image-missing", "build or push it, or check `image:` and the version".into());
     }
-    if says(&["unauthorized", "authentication required", "denied", "no basic auth", "does not exist or may require"]) {
+    if says(DENIED) {
         let hint = match asked.known {
             true => format!(
                 "{registry} does not allow it to who is logged in there: `docker login {registry}` as {user}, or ask for the right to pull; and check the name"
@@ -122,6 +136,7 @@ mod tests {
         for message in [
             "received unexpected HTTP status: 500 Internal Server Error",
             "toomanyrequests: slow down",
+            "error parsing HTTP 429 response body: no error details found in HTTP response body: \"{}\"",
             "Get \"http://r.example/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
             "unexpected EOF",
         ] {
@@ -148,6 +163,11 @@ mod tests {
             ("manifest verification failed for digest sha256:00", "registry-wrong", FaultKind::Spec),
             ("filesystem layer verification failed for digest sha256:00", "registry-wrong", FaultKind::Spec),
             ("unauthorized: authentication required", "registry-denied", FaultKind::Denied),
+            (
+                "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: \"<html>\"",
+                "registry-denied",
+                FaultKind::Denied,
+            ),
             (
                 "pull access denied for a, repository does not exist or may require 'docker login'",
                 "registry-denied",

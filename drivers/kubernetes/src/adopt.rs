@@ -1,11 +1,12 @@
 //! Objects that somebody made with another tool: what they were is kept, then their fields become ours.
 
 use crate::apply::Wanted;
-use crate::cluster::{How, MANAGER};
+use crate::cluster::{AT_ONCE, How, MANAGER};
 use crate::record::{self, Entry, Record};
 use crate::site::Site;
 use crate::trouble::Trouble;
 use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::preview::{Change, Line};
 use deployctl_kubernetes::ownership::{self, Owner};
 use deployctl_kubernetes::{applyset, diff};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-const AT_ONCE: usize = 16;
 /// A ConfigMap holds not much more than a megabyte.
 const KEPT_BYTES_MAX: usize = 700 << 10;
 /// So many fields of an object are told; of more only how many.
@@ -38,8 +38,8 @@ pub(crate) fn key(entry: &Entry) -> String {
 
 impl Site {
     /// Finds the objects of others under the names of the release, and keeps what they are. Changes none of them.
-    pub(crate) async fn keep_others(&self, record: Record, wanted: &[Wanted<'_>]) -> Result<Record, Fault> {
-        let unknown = |wanted: &&Wanted<'_>| !record.inventory.iter().any(|known| known.is_same(&wanted.entry));
+    pub(crate) async fn keep_others(&self, record: Record, wanted: &[Wanted]) -> Result<Record, Fault> {
+        let unknown = |wanted: &&Wanted| !record.has(&wanted.entry);
         let looks = wanted.iter().filter(unknown).map(|wanted| async move {
             let there = self.find(&wanted.entry).await?;
             self.check_may_take(there.as_ref(), wanted)?;
@@ -53,7 +53,7 @@ impl Site {
         for (entry, there) in found.into_iter().flatten() {
             let text = there.to_string();
             if maps.last().is_none_or(|(_, bytes, _)| bytes + text.len() > KEPT_BYTES_MAX) {
-                let number = record.kept().len() + maps.len();
+                let number = record.maps().len() + maps.len();
                 maps.push((format!("{}-before-{number}", record::name(&self.scope)), 0, Map::new()));
             }
             let owner = ownership::taken_over(&there, MANAGER).owner;
@@ -94,7 +94,7 @@ impl Site {
     }
 
     /// What may not be taken over, whoever asks: what belongs to another set, and what holds secrets.
-    fn check_may_take(&self, there: Option<&Value>, wanted: &Wanted<'_>) -> Result<(), Fault> {
+    fn check_may_take(&self, there: Option<&Value>, wanted: &Wanted) -> Result<(), Fault> {
         let Some(there) = there else { return Ok(()) };
         if applyset::set_of(there).is_some() {
             return self.check_ours(Some(there), wanted);
@@ -108,7 +108,7 @@ impl Site {
     }
 
     /// Makes the fields of an object ours, if it is not part of the set yet. What a release leaves out disappears then.
-    pub(crate) async fn take_over(&self, wanted: &Wanted<'_>, path: &str) -> Result<(), Fault> {
+    pub(crate) async fn take_over(&self, wanted: &Wanted, path: &str) -> Result<(), Fault> {
         let what = wanted.what();
         let there = self.cluster.find(path).await.map_err(|trouble| self.fault(trouble, &what))?;
         let Some(there) = there else { return Ok(()) };
@@ -125,7 +125,7 @@ impl Site {
     }
 
     /// What taking an object over does, for people; refuses what would be refused then.
-    pub(crate) async fn preview_taking(&self, wanted: &Wanted<'_>, path: &str, there: &Value) -> Result<String, Fault> {
+    pub(crate) async fn preview_taking(&self, wanted: &Wanted, path: &str, there: &Value) -> Result<Line, Fault> {
         self.check_may_take(Some(there), wanted)?;
         let (what, object) = (wanted.what(), self.object(wanted));
         let asked = self.cluster.apply(path, &object, How { force: false, dry: true }).await;
@@ -141,20 +141,22 @@ impl Site {
         let then = then.map_err(|trouble| self.fault(trouble, &what))?;
         let owner = ownership::taken_over(there, MANAGER).owner;
         let from = owner.map_or_else(String::new, |owner| format!(" from {}", owner.words()));
-        let mut changes = diff::changes(&labelled(there), &then);
+        let (before, name) = (labelled(there), wanted.name.to_string());
+        let (mut changes, exactly) = (diff::changes(&before, &then), diff::exactly(&before, &then));
         for line in self.goes(path, &object, there, &then).await {
             if !changes.contains(&line) {
                 changes.push(line);
             }
         }
+        let exactly = format!("take over{from}\n{exactly}\n{}", changes.join("\n"));
         let more = changes.len().saturating_sub(FIELDS);
         changes.truncate(FIELDS);
         let more = if more > 0 { format!("; and {more} fields more") } else { String::new() };
-        let words = match changes.is_empty() {
-            true => format!("take over {}{from}", wanted.name),
-            false => format!("take over {}{from}: {}{more}", wanted.name, changes.join("; ")),
+        let text = match changes.is_empty() {
+            true => format!("take over {name}{from}"),
+            false => format!("take over {name}{from}: {}{more}", changes.join("; ")),
         };
-        Ok(words)
+        Ok(Line { text, change: Some(Change { of: name, exactly }) })
     }
 
     /// What disappears because the tool had set it and the release does not, as the changes that this makes.
@@ -173,7 +175,7 @@ impl Site {
     }
 
     /// Helm's releases whose objects are taken over, a line each.
-    pub(crate) async fn preview_helm(&self, all: &[Wanted<'_>]) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn preview_helm(&self, all: &[Wanted]) -> Result<Vec<String>, Fault> {
         let mut names = BTreeSet::new();
         for wanted in all {
             let there = self.find(&wanted.entry).await?.filter(|there| applyset::set_of(there).is_none());

@@ -18,12 +18,12 @@ const OWN: &[&str] = &["managedFields", "creationTimestamp", "generation", "self
 impl Site {
     /// Leaves all objects as they are, and takes off what is deployctl's: its label, its ownership of fields, its record.
     /// Safe to repeat, from any state.
-    pub(crate) async fn hand_back(&self, wanted: &[Wanted<'_>], way: &Way) -> Result<Step, Fault> {
+    pub(crate) async fn hand_back(&self, wanted: &[Wanted], way: &Way) -> Result<Step, Fault> {
         let Some(record) = self.admitted(way.fence).await? else { return Ok(Step::Done) };
         // From now on what is known is not all of it ours any more, for whoever turns back.
         let begun = Record { phase: Phase::Applying, handing: true, fence: record.fence.max(way.fence), ..record };
         let record = self.write(&begun).await?;
-        for entry in &record.inventory {
+        for entry in record.inventory.iter().chain(&record.kept) {
             self.admitted(way.fence).await?;
             let wanted = wanted.iter().find(|wanted| wanted.entry.is_same(entry));
             self.hand_over(entry, wanted, &record).await?;
@@ -34,7 +34,7 @@ impl Site {
         Ok(Step::Done)
     }
 
-    async fn hand_over(&self, entry: &Entry, wanted: Option<&Wanted<'_>>, record: &Record) -> Result<(), Fault> {
+    async fn hand_over(&self, entry: &Entry, wanted: Option<&Wanted>, record: &Record) -> Result<(), Fault> {
         let Some(there) = self.find(entry).await? else { return Ok(()) };
         if applyset::stranger(&there, &self.set()).is_some() {
             return Ok(());
@@ -120,7 +120,7 @@ impl Site {
 
     /// Takes away what was kept of objects that are not ours any more.
     pub(crate) async fn forget(&self, record: &Record) -> Result<(), Fault> {
-        for name in record.kept() {
+        for name in record.maps() {
             self.remove(&format!("{}/{name}", self.maps()), &format!("ConfigMap/{name}")).await?;
         }
         Ok(())
@@ -137,7 +137,7 @@ impl Site {
 
 impl Record {
     /// The ConfigMaps with what was taken over.
-    pub(crate) fn kept(&self) -> BTreeSet<&str> {
+    pub(crate) fn maps(&self) -> BTreeSet<&str> {
         self.adopted.iter().map(|adopted| adopted.kept.as_str()).collect()
     }
 }
@@ -183,6 +183,6 @@ mod tests {
         let record = Record { adopted: vec![adopted("a", None), adopted("b", Some(helm.clone()))], ..none };
         assert_eq!(owner(None, &record), helm);
         assert_eq!(owner(record.adopted.first(), &record), helm);
-        assert_eq!(record.kept().into_iter().collect::<Vec<_>>(), ["deployctl-x-before-0"]);
+        assert_eq!(record.maps().into_iter().collect::<Vec<_>>(), ["deployctl-x-before-0"]);
     }
 }

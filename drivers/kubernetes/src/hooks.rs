@@ -2,24 +2,25 @@
 
 use crate::apply::Wanted;
 use crate::record::{Course, Record};
+use crate::secrets::not_kept;
 use crate::site::Site;
 use crate::trouble::Trouble;
-use deployctl_core::config::KubernetesConfig;
 use deployctl_core::driver::Way;
 use deployctl_core::fault::{Fault, FaultKind};
+use deployctl_core::id::Sha256Hex;
+use deployctl_core::instance::SecretValues;
 use deployctl_kubernetes::hooks::{self, Deletion, Hook, Moment, Stand};
+use deployctl_kubernetes::secrets;
 use serde_json::{Value, json};
 
 /// On a hook's object: whose it is.
 const HOOK_OF: &str = "deployctl.io/hook-of";
 /// On a hook's object: the run that it was made for.
 const RUN: &str = "deployctl.io/hook-run";
-/// So many lines of a hook that failed are repeated.
-const LAST_LINES: u32 = 5;
 
 /// A hook of a release.
-pub(crate) struct Hooked<'a> {
-    pub(crate) wanted: Wanted<'a>,
+pub(crate) struct Hooked {
+    pub(crate) wanted: Wanted,
     pub(crate) hook: Hook,
 }
 
@@ -39,22 +40,13 @@ pub(crate) fn moment(course: Course, side: Side) -> Moment {
         (Course::Upgrade, Side::After) => Moment::PostUpgrade,
         (Course::Rollback, Side::Before) => Moment::PreRollback,
         (Course::Rollback, Side::After) => Moment::PostRollback,
+        (Course::Removal, Side::Before) => Moment::PreDelete,
+        (Course::Removal, Side::After) => Moment::PostDelete,
     }
-}
-
-/// The hooks of a release.
-pub(crate) fn hooked(config: &KubernetesConfig) -> Result<Vec<Hooked<'_>>, Fault> {
-    let mut all = Vec::new();
-    for wanted in crate::apply::everything(config)? {
-        let hook = hooks::of(&wanted.manifest.object);
-        let hook = hook.map_err(|why| Fault::refused(FaultKind::Bug, format!("{}: {why}", wanted.what())))?;
-        all.extend(hook.map(|hook| Hooked { wanted, hook }));
-    }
-    Ok(all)
 }
 
 /// The ones that are due, in their order.
-pub(crate) fn due<'a, 'b>(all: &'a [Hooked<'b>], moment: Moment) -> Vec<&'a Hooked<'b>> {
+pub(crate) fn due(all: &[Hooked], moment: Moment) -> Vec<&Hooked> {
     let with = all.iter().map(|one| (&one.hook, &one.wanted.manifest.object, one));
     hooks::due(with, moment).into_iter().map(|(_, _, one)| one).collect()
 }
@@ -65,7 +57,7 @@ impl Site {
     pub(crate) async fn run_hooks(
         &self,
         mut record: Record,
-        all: &[Hooked<'_>],
+        all: &[Hooked],
         side: Side,
         way: &Way,
     ) -> Result<(Record, Option<String>), Fault> {
@@ -77,7 +69,9 @@ impl Site {
             }
             self.admitted(way.fence).await?;
             let run = format!("{} {moment}", record.courses);
-            if let Some(waits) = self.run_hook(one, moment, &run).await? {
+            let revision = record.revision.as_ref().or(record.leaves.as_ref());
+            let release = revision.map(|revision| &revision.release);
+            if let Some(waits) = self.run_hook(one, moment, &run, release).await? {
                 return Ok((record, Some(waits)));
             }
             record.hooks_done.push(id);
@@ -92,10 +86,16 @@ impl Site {
     }
 
     /// What is waited for; nothing when it is done.
-    async fn run_hook(&self, one: &Hooked<'_>, moment: Moment, run: &str) -> Result<Option<String>, Fault> {
+    async fn run_hook(
+        &self,
+        one: &Hooked,
+        moment: Moment,
+        run: &str,
+        release: Option<&Sha256Hex>,
+    ) -> Result<Option<String>, Fault> {
         let what = format!("{}, a {moment} hook", one.wanted.what());
         let Some(there) = self.find(&one.wanted.entry).await? else {
-            return self.begin_hook(one, run, &what).await;
+            return self.begin_hook(one, run, &what, release).await;
         };
         if there["metadata"]["annotations"][RUN] != run {
             let known = there["metadata"]["labels"][HOOK_OF] == self.set();
@@ -114,7 +114,7 @@ impl Site {
             Stand::Done => Ok(None),
             Stand::Runs => Ok(Some(format!("{} ({moment} hook) is to complete", one.wanted.name))),
             Stand::Failed(why) => {
-                let words = self.last_words(&one.wanted.name.name).await;
+                let words = self.last_words(&one.wanted.name.name, release).await;
                 if one.hook.deletion.contains(&Deletion::Failed) {
                     self.delete(&one.wanted.entry, &there).await?;
                 }
@@ -124,13 +124,24 @@ impl Site {
         }
     }
 
-    async fn begin_hook(&self, one: &Hooked<'_>, run: &str, what: &str) -> Result<Option<String>, Fault> {
+    async fn begin_hook(
+        &self,
+        one: &Hooked,
+        run: &str,
+        what: &str,
+        release: Option<&Sha256Hex>,
+    ) -> Result<Option<String>, Fault> {
         let mut object = one.wanted.manifest.object.clone();
         for (map, key, value) in [("labels", HOOK_OF, self.set()), ("annotations", RUN, run.to_owned())] {
             if !object["metadata"][map].is_object() {
                 object["metadata"][map] = json!({});
             }
             object["metadata"][map][key] = Value::from(value);
+        }
+        let mut values = SecretValues::default();
+        if let (true, Some(release)) = (secrets::is_versioned(&object), release) {
+            values = (self.secrets)(release)?;
+            object = secrets::fill(&object, &values).map_err(|reference| not_kept(what, &reference))?;
         }
         let path = self.path(&one.wanted.entry, what).await?;
         let collection = path.rsplit_once('/').map_or(path.as_str(), |(collection, _)| collection);
@@ -141,20 +152,23 @@ impl Site {
             Err(Trouble::Refused(refusal)) if refusal.status == 409 => {
                 Ok(Some(format!("{} is there", one.wanted.name)))
             }
-            Err(trouble) => Err(self.fault(trouble, what)),
+            Err(trouble) => {
+                let fault = self.fault(trouble, what);
+                Err(Fault { message: secrets::mask(&fault.message, &values), ..fault })
+            }
         }
     }
 
     /// What the newest pod of a job printed last; nothing if that cannot be told.
-    async fn last_words(&self, job: &str) -> String {
+    async fn last_words(&self, job: &str, release: Option<&Sha256Hex>) -> String {
         let pods = format!("/api/v1/namespaces/{}/pods", self.namespace);
         let list = self.cluster.get(&format!("{pods}?labelSelector=batch.kubernetes.io%2Fjob-name%3D{job}")).await;
         let list = list.unwrap_or_default();
         let made = |pod: &&Value| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
         let newest = list["items"].as_array().into_iter().flatten().max_by_key(made);
         let name = newest.map_or(job, |pod| pod["metadata"]["name"].as_str().unwrap_or(job));
-        let text = self.cluster.text(&format!("{pods}/{name}/log?tailLines={LAST_LINES}")).await.unwrap_or_default();
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
+        let lines = self.printed_last(name, None, release).await;
+        lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ")
     }
 }
 
@@ -168,5 +182,6 @@ mod tests {
         assert_eq!(said(Course::Install), ["pre-install", "post-install"]);
         assert_eq!(said(Course::Upgrade), ["pre-upgrade", "post-upgrade"]);
         assert_eq!(said(Course::Rollback), ["pre-rollback", "post-rollback"]);
+        assert_eq!(said(Course::Removal), ["pre-delete", "post-delete"]);
     }
 }

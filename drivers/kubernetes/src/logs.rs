@@ -3,18 +3,38 @@
 use crate::observe::instance_id;
 use crate::site::Site;
 use deployctl_core::fault::Fault;
+use deployctl_core::id::Sha256Hex;
 use deployctl_core::instance::{LogLine, LogQuery};
 use futures_core::stream::BoxStream;
 use futures_util::stream::{self, StreamExt};
 use futures_util::{AsyncBufReadExt, TryStreamExt};
 use http::Request;
 
+/// So many of its last lines explain a failure.
+const LAST_LINES: u32 = 20;
+
 impl Site {
+    /// What a pod printed last, values of the release's secrets masked. What cannot be had explains nothing; a reason stands without
+    /// it. A container must be named if the pod has several.
+    pub(crate) async fn printed_last(
+        &self,
+        pod: &str,
+        container: Option<&str>,
+        release: Option<&Sha256Hex>,
+    ) -> Vec<String> {
+        let container = container.map_or(String::new(), |container| format!("container={container}&"));
+        let path = format!("/api/v1/namespaces/{}/pods/{pod}/log?{container}tailLines={LAST_LINES}", self.namespace);
+        let text = self.cluster.text(&path).await.unwrap_or_default();
+        let text = release.map_or(text.clone(), |release| self.hidden(release, &text));
+        text.lines().map(str::to_owned).collect()
+    }
+
     /// The last lines of each container of each pod; with `follow`, new ones of those that are there now as well.
     pub(crate) async fn logs(&self, query: &LogQuery) -> Result<BoxStream<'static, Result<LogLine, Fault>>, Fault> {
-        let Some(scene) = self.scene().await? else { return Ok(stream::empty().boxed()) };
+        let Some(record) = self.record().await? else { return Ok(stream::empty().boxed()) };
+        let scenes = self.scenes(&record).await?;
         let mut all = Vec::new();
-        for pod in &scene.pods {
+        for pod in scenes.iter().flat_map(|scene| &scene.pods) {
             let Some(name) = pod["metadata"]["name"].as_str() else { continue };
             let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
             for container in containers.filter_map(|container| container["name"].as_str()) {

@@ -1,6 +1,7 @@
 //! What deployctl keeps of a scope in its namespace: a ConfigMap with the fence, the release and the inventory.
 
 use crate::adopt::Adopted;
+use crate::sides::Beside;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use deployctl_core::fault::{Fault, FaultKind};
@@ -33,10 +34,14 @@ impl Entry {
         Name { api_version, kind, namespace: None, name: self.name.clone() }
     }
 
+    /// What tells it from every other object of the scope.
+    pub(crate) fn key(&self) -> (&str, &str, &str) {
+        (group_of(&self.api_version), &self.kind, &self.name)
+    }
+
     /// Whether both mean one object, whatever version of its group they name.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let key = |of: &Self| (group_of(&of.api_version).to_owned(), of.kind.clone(), of.name.clone());
-        key(self) == key(other)
+        self.key() == other.key()
     }
 }
 
@@ -61,6 +66,8 @@ pub(crate) enum Course {
     Upgrade,
     /// A way back.
     Rollback,
+    /// None comes after it.
+    Removal,
 }
 
 /// What is kept.
@@ -75,6 +82,9 @@ pub(crate) struct Record {
     pub(crate) since: Option<String>,
     /// Everything that is there because of it, or may be.
     pub(crate) inventory: Vec<Entry>,
+    /// What of it the release does not have any more, and no deployment ever takes away: claims with their data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stays: Vec<Entry>,
     /// What of it somebody else made, and was taken over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) adopted: Vec<Adopted>,
@@ -86,9 +96,26 @@ pub(crate) struct Record {
     pub(crate) course: Course,
     #[serde(default)]
     pub(crate) courses: u64,
+    /// The release that goes, until nothing of it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) leaves: Option<Revision>,
     /// The hooks that ran on this course.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hooks_done: Vec<String>,
+    /// The release that runs beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) side: Option<Beside>,
+    /// What may be deleted and made anew: as the release says, and on a way back as the one said that is undone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) replaces: Vec<Entry>,
+    /// The restart that its pods are of, and the one before, to which a way back from it leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restarted: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restarted_before: Option<u64>,
+    /// Everything that is there because of earlier releases, which may need it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kept: Vec<Entry>,
     #[serde(skip)]
     pub(crate) fence: Fence,
     /// The version that it was read as; none if it is not there.
@@ -119,14 +146,50 @@ impl Record {
             phase: Phase::Applied,
             since: None,
             inventory: Vec::new(),
+            restarted: None,
+            restarted_before: None,
+            stays: Vec::new(),
+            kept: Vec::new(),
             adopted: Vec::new(),
             handing: false,
             course: Course::Install,
             courses: 0,
+            leaves: None,
             hooks_done: Vec::new(),
+            side: None,
+            replaces: Vec::new(),
             fence: Fence(0),
             version: None,
             written: None,
+        }
+    }
+
+    /// Whether an object is there because of a release, or may be.
+    pub(crate) fn has(&self, entry: &Entry) -> bool {
+        self.all().any(|known| known.is_same(entry))
+    }
+
+    /// Whether it is there because of an earlier release alone, and stays.
+    pub(crate) fn leaves_alone(&self, entry: &Entry) -> bool {
+        self.stays.iter().any(|known| known.is_same(entry))
+    }
+
+    /// All that is there because of a release, or may be.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        let beside = self.side.iter().flat_map(|side| &side.inventory);
+        self.inventory.iter().chain(&self.kept).chain(beside)
+    }
+
+    /// The record as what is beside has it.
+    pub(crate) fn of_side(&self, side: &Beside) -> Self {
+        Self {
+            revision: Some(side.revision.clone()),
+            phase: side.phase,
+            since: side.since.clone(),
+            inventory: side.inventory.clone(),
+            stays: Vec::new(),
+            side: None,
+            ..self.clone()
         }
     }
 
@@ -155,7 +218,7 @@ impl Record {
 
     /// The ConfigMap. With the version that it was read as, so that nobody's writing in between is lost.
     pub(crate) fn object(&self, scope: &Scope, namespace: &str) -> Value {
-        let kinds: BTreeSet<String> = self.inventory.iter().map(kind).collect();
+        let kinds: BTreeSet<String> = self.all().map(kind).collect();
         let kinds: Vec<String> = kinds.into_iter().collect();
         let mut metadata = json!({
             "name": name(scope),
@@ -232,17 +295,60 @@ mod tests {
             revision: Some(Revision { release: Sha256Hex::of(b"x"), nonce: 1 }),
             since: Some("2026-11-21T10:00:00Z".into()),
             inventory: vec![entry("apps/v1", "Deployment"), entry("v1", "Service")],
+            kept: vec![entry("v1", "Secret")],
             fence: Fence(7),
             version: Some("12".into()),
             ..Record::new("abc".into())
         };
         let object = record.object(&scope(), "shop");
-        assert_eq!(object["metadata"]["annotations"][applyset::KINDS], "Deployment.apps,Service");
+        assert_eq!(object["metadata"]["annotations"][applyset::KINDS], "Deployment.apps,Secret,Service");
         assert_eq!(Record::read(&object).unwrap(), record);
         let mut damaged = object.clone();
         damaged["data"] = json!({});
         let fault = Record::read(&damaged).unwrap_err();
         assert!(fault.message.ends_with("is damaged: it has no record"), "{fault}");
+    }
+
+    #[test]
+    fn a_record_that_somebody_damaged_is_told_or_does_no_harm() {
+        let record = Record {
+            revision: Some(Revision { release: Sha256Hex::of(b"x"), nonce: 1 }),
+            inventory: vec![entry("apps/v1", "Deployment")],
+            fence: Fence(7),
+            ..Record::new("abc".into())
+        };
+        let object = record.object(&scope(), "shop");
+        let text = object["data"][KEY].as_str().unwrap();
+        let (mut told, mut harmless) = (0, 0);
+        for at in 0..text.len() {
+            for damage in ["", "0", "\"", "{", "]", "\u{0}", "é", "null"] {
+                for rest in [&text[at + 1..], ""] {
+                    let mut damaged = object.clone();
+                    damaged["data"][KEY] = Value::from(format!("{}{damage}{rest}", &text[..at]));
+                    match Record::read(&damaged) {
+                        Err(fault) => {
+                            assert!(fault.message.contains("is damaged: "), "{fault}");
+                            told += 1;
+                        }
+                        Ok(read) => {
+                            // What is read is written as it is read: nothing is made of it that was not there.
+                            let again = Record::read(&read.object(&scope(), "shop")).unwrap();
+                            assert_eq!(
+                                (again, read.fence),
+                                (Record { version: None, written: None, ..read }, Fence(7))
+                            );
+                            harmless += 1;
+                        }
+                    }
+                }
+            }
+        }
+        assert!(told > 1_000 && harmless > 0, "{told} {harmless}");
+        for fence in [Value::Null, Value::from(""), Value::from("-1"), Value::from("7 "), Value::from(7)] {
+            let mut damaged = object.clone();
+            damaged["metadata"]["annotations"][FENCE] = fence;
+            assert!(Record::read(&damaged).unwrap_err().message.ends_with("is damaged: it has no fence"));
+        }
     }
 
     #[test]

@@ -1,20 +1,31 @@
 //! One scope in its cluster.
 
 use crate::cluster::{Cluster, collection};
+use crate::fenced::Right;
 use crate::record::{self, Entry, Record};
 use crate::trouble::Trouble;
+use crate::watch::Watched;
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, Scope};
+use deployctl_runner::SecretSource;
+use deployctl_sys::crash;
 use serde_json::Value;
 use std::sync::Arc;
 
 /// A scope where it is.
+#[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) namespace: String,
     pub(crate) scope: Scope,
     /// Which state acts here.
     pub(crate) state: String,
+    /// By which right.
+    pub(crate) right: Right,
+    /// What is known of it, and who waits for news of it.
+    pub(crate) watched: Arc<Watched>,
+    /// The values of the secrets of releases.
+    pub(crate) secrets: SecretSource,
 }
 
 impl Site {
@@ -45,6 +56,7 @@ impl Site {
         if let Some(record) = &record {
             record.admit(&self.scope, &self.state, fence)?;
         }
+        self.right.seen(fence);
         Ok(record)
     }
 
@@ -53,6 +65,7 @@ impl Site {
     pub(crate) async fn write(&self, record: &Record) -> Result<Record, Fault> {
         let object = record.object(&self.scope, &self.namespace);
         let name = record::name(&self.scope);
+        crash::point("kubernetes.before-record");
         let written = match record.version {
             Some(_) => self.cluster.replace(&format!("{}/{name}", self.records()), &object).await,
             None => self.cluster.create(&self.records(), &object).await,
@@ -61,6 +74,9 @@ impl Site {
             Some(404) => no_namespace(&self.namespace, &self.cluster.name()),
             _ => self.fault(trouble, &format!("ConfigMap/{name}, where deployctl keeps what it deploys")),
         })?;
+        crash::point("kubernetes.after-record");
+        // Who looked in between has seen the record as it was.
+        self.watched.touched();
         Record::read(&written)
     }
 

@@ -2,6 +2,7 @@
 
 use deployctl_core::fault::{Applied, Fault, FaultKind, Retry};
 use deployctl_core::time::Span;
+use deployctl_kubernetes::replace;
 use serde_json::Value;
 
 /// An answer that is no success.
@@ -29,6 +30,12 @@ impl Cause {
         let who = self.message.strip_prefix("conflict with ").unwrap_or(&self.message);
         let who = who.split(" using ").next().unwrap_or(who).split(" with subresource ").next().unwrap_or(who);
         (self.reason == "FieldManagerConflict").then(|| who.trim_matches('"'))
+    }
+
+    /// By which part of the object it is held, such as `scale`.
+    fn subresource(&self) -> Option<&str> {
+        let (_, part) = self.message.split(" using ").next()?.split_once(" with subresource ")?;
+        Some(part.trim_matches('"'))
     }
 }
 
@@ -63,7 +70,7 @@ impl Refusal {
     }
 
     /// Whether it is trouble of the cluster, not of what it was asked.
-    fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         // An unknown field in a server-side apply, which the server takes for an error of its own.
         if self.message.starts_with("failed to create typed patch object") {
             return false;
@@ -74,8 +81,12 @@ impl Refusal {
     /// Who holds which fields, if that is why an apply was refused.
     fn conflicts(&self) -> Option<String> {
         let held = self.causes.iter().filter_map(|cause| Some((cause.holder()?, cause)));
-        let held: Vec<String> =
-            held.map(|(who, cause)| format!("`{}` by `{who}`", cause.field.trim_start_matches('.'))).collect();
+        let held: Vec<String> = held
+            .map(|(who, cause)| {
+                let part = cause.subresource().map(|part| format!(" ({part})")).unwrap_or_default();
+                format!("`{}` by `{who}`{part}", cause.field.trim_start_matches('.'))
+            })
+            .collect();
         (!held.is_empty()).then(|| held.join(", "))
     }
 
@@ -99,6 +110,25 @@ impl Trouble {
         }
     }
 
+    /// Whether what was asked for cannot be changed in place.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if replace::is_fixed(refusal.status, &refusal.message))
+    }
+
+    /// Whether the object was changed since it was seen.
+    pub(crate) fn is_outdated(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 409 && refusal.message.contains("has been modified"))
+    }
+
+    /// In the words of the server.
+    pub(crate) fn said(&self) -> &str {
+        match self {
+            Self::Refused(refusal) => &refusal.message,
+            Self::Lost(why) => why,
+            Self::Unusable(fault) => &fault.message,
+        }
+    }
+
     /// The fault, of what was being done: `what` begins the message, such as `Deployment/web (web.yaml:3)`.
     pub(crate) fn fault(self, cluster: &str, what: &str) -> Fault {
         let refusal = match self {
@@ -115,8 +145,8 @@ impl Trouble {
         if let Some(held) = refusal.conflicts() {
             let message = format!("{what}: others hold fields that this release sets: {held}");
             return Fault::refused(FaultKind::Conflict, message).hint(
-                "take these fields out of the manifest if the other one should keep them; else let it give them up, for example \
-                 by `kubectl apply --server-side --force-conflicts --field-manager=deployctl`",
+                "take these fields out of the manifest if the other one should keep them; else `--correct-drift` takes them back, and the \
+                 plan with it lists them",
             );
         }
         let said = &refusal.message;
@@ -126,14 +156,13 @@ impl Trouble {
             404 => Fault::refused(FaultKind::Spec, format!("{what}: it is not there: {said}")),
             // Between looking and writing somebody else wrote: looked at again, it is decided anew.
             409 => Fault::platform(format!("{what}: somebody else changed it at the same time: {said}")),
-            422 if said.contains("immutable") || said.contains("may not be changed") => Fault::refused(
-                FaultKind::Spec,
-                format!("{what}: {said}"),
-            )
-            .hint(
-                "this field cannot be changed in place, and replacing an object is not built: give it another name, or \
-                     delete it by hand first",
-            ),
+            status if replace::is_fixed(status, said) => {
+                let name = what.split_once(" (").map_or(what, |(name, _)| name);
+                Fault::refused(FaultKind::Spec, format!("{what}: {said}")).hint(format!(
+                    "this cannot be changed in place: give the object another name, or let it be deleted and made anew by \
+                     `replace: [{name}]`; the plan tells what that costs"
+                ))
+            }
             _ => Fault::refused(FaultKind::Spec, format!("{what}: {said}")),
         }
     }
@@ -187,15 +216,16 @@ mod tests {
         let causes = [
             cause("conflict with \"kubectl-edit\" using apps/v1", ".spec.replicas"),
             cause("conflict with \"helm\"", ".spec.paused"),
+            cause("conflict with \"kubectl\" with subresource \"scale\" using apps/v1", ".spec.x"),
         ];
         let fault = refused(409, &json!({ "message": "x", "details": { "causes": causes } }), None);
         assert_eq!((fault.kind, fault.retry), (FaultKind::Conflict, Retry::Never));
         assert_eq!(
             fault.message,
             "Deployment/web (web.yaml:3): others hold fields that this release sets: `spec.replicas` by `kubectl-edit`, \
-             `spec.paused` by `helm`"
+             `spec.paused` by `helm`, `spec.x` by `kubectl` (scale)"
         );
-        assert!(fault.hint.unwrap().contains("--field-manager=deployctl"));
+        assert!(fault.hint.unwrap().contains("`--correct-drift` takes them back"));
     }
 
     #[test]
@@ -216,7 +246,12 @@ mod tests {
             let fault = refused(status, &json!({ "message": said }), None);
             assert_eq!((fault.kind, fault.retry, fault.message.as_str()), (kind, Retry::Never, message));
         }
-        assert!(refused(422, &json!({ "message": "field is immutable" }), None).hint.unwrap().contains("not built"));
+        assert!(
+            refused(422, &json!({ "message": "field is immutable" }), None)
+                .hint
+                .unwrap()
+                .contains("`replace: [Deployment/web]`")
+        );
         // A proxy in between need not speak JSON.
         let refusal = Refusal::read(502, b"Bad Gateway\n", None);
         assert_eq!(refusal.message, "Bad Gateway");

@@ -11,8 +11,8 @@ mod tests;
 mod watch;
 
 use async_trait::async_trait;
-use deployctl_core::config::{AppConfig, Command, Smoke, Strategy};
-use deployctl_core::desired::{Desired, FULL, JobGate, JobKind, Waypoint};
+use deployctl_core::config::{AppConfig, Strategy};
+use deployctl_core::desired::{Desired, FULL, JobGate, Waypoint};
 use deployctl_core::driver::{Capabilities, Checkup, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, InstanceId, JobId, Revision, Scope};
@@ -74,20 +74,6 @@ impl Managed {
             None => Ok(None),
         }
     }
-
-    fn command(release: &Release, kind: JobKind) -> Option<Command> {
-        let config = &release.config;
-        match kind {
-            JobKind::Before(i) => config.hooks.before.get(i).cloned(),
-            JobKind::After(i) => config.hooks.after.get(i).cloned(),
-            JobKind::Migrate => config.migrate.as_ref().map(|m| m.run.clone()),
-            JobKind::Undo => config.migrate.as_ref().and_then(|m| m.undo.clone()),
-            JobKind::Smoke(i) => config.smoke.get(i).and_then(|smoke| match smoke {
-                Smoke::Command(command) => Some(command.clone()),
-                Smoke::Http { .. } => None,
-            }),
-        }
-    }
 }
 
 /// Whether two releases of it must never run at once.
@@ -105,7 +91,7 @@ fn shares(service: Option<&Service>) -> BTreeMap<Revision, u32> {
 #[async_trait]
 impl Driver for Managed {
     fn capabilities(&self, _config: &AppConfig) -> Capabilities {
-        Capabilities { side_by_side: true, split: true, by_itself: false }
+        Capabilities { side_by_side: true, split: true, by_itself: false, jobs: true }
     }
 
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
@@ -146,7 +132,7 @@ impl Driver for Managed {
 
     async fn job(&self, scope: &Scope, id: &JobId, gate: &JobGate, way: &Way) -> Result<JobState, Fault> {
         let release = self.releases.release(&gate.release).await?;
-        let Some(command) = Self::command(&release, gate.what) else {
+        let Some(command) = release.config.command(gate.what).cloned() else {
             let message = format!("the release {} has no {}", gate.release.short(), gate.what);
             return Err(Fault::refused(FaultKind::Bug, message));
         };

@@ -3,6 +3,7 @@
 mod control;
 mod deploys;
 mod docker;
+mod kubernetes;
 mod plane;
 mod rivals;
 mod tools;
@@ -26,7 +27,7 @@ pub struct Options {
     pub seconds: u32,
     /// How many past deployments the journal has when `status` is timed.
     pub past: u32,
-    /// Which parts: `plane`, `deploys`, `docker`, `control`; all if empty.
+    /// Which parts: `plane`, `deploys`, `docker`, `kubernetes`, `control`; all if empty.
     pub parts: Vec<String>,
 }
 
@@ -116,6 +117,9 @@ pub fn run(options: &Options) -> Result<Vec<Section>, String> {
     }
     if wanted("docker") {
         sections.extend(docker::measure(options)?);
+    }
+    if wanted("kubernetes") {
+        sections.extend(kubernetes::measure(options)?);
     }
     if wanted("control") {
         sections.extend(control::measure(options)?);

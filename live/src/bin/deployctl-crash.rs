@@ -2,8 +2,7 @@
 //! must hold does not. `cargo xtask crash` builds what it needs and runs it.
 
 use clap::Parser;
-use deployctl_live::On;
-use deployctl_live::crash::{Options, run};
+use deployctl_live::crash::{Apps, Options, run};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -31,6 +30,12 @@ struct Args {
     /// With containers instead of processes, on a Docker Engine of its own; needs root and Docker.
     #[arg(long)]
     docker: bool,
+    /// With objects of a cluster instead of processes, on a cluster of its own; needs root and the programs of Kubernetes.
+    #[arg(long, conflicts_with = "docker")]
+    kube: bool,
+    /// A file for what became of each case; a run that was cut off goes on where it was, if given the same.
+    #[arg(long)]
+    notes: Option<PathBuf>,
     /// Tell of each case.
     #[arg(long)]
     verbose: bool,
@@ -45,7 +50,11 @@ fn main() -> ExitCode {
     let beside = |name: &str| here.parent().unwrap_or(Path::new(".")).join(name);
     let scratch = std::env::temp_dir().join(format!("deployctl-crash-{}", std::process::id()));
     let options = Options {
-        on: if args.docker { On::Docker } else { On::Processes },
+        apps: match (args.docker, args.kube) {
+            (true, _) => Apps::Containers,
+            (_, true) => Apps::Objects,
+            _ => Apps::Processes,
+        },
         deployctl: args.deployctl.unwrap_or_else(|| beside("deployctl")),
         app: beside("deployctl-live-app"),
         scratch: scratch.clone(),
@@ -54,6 +63,7 @@ fn main() -> ExitCode {
         at_a_time: args.jobs,
         flows: args.flow,
         cases: args.case,
+        notes: args.notes,
         verbose: args.verbose,
     };
     let report = match run(&options) {

@@ -9,8 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// A connection that says nothing does not keep the others waiting for longer.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// A connection that says nothing does not keep the others waiting for longer, unless `--patience` says other milliseconds.
+const PATIENCE: u64 = 200;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
@@ -43,7 +43,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let patience = value("--patience").and_then(|patience| patience.parse().ok()).unwrap_or(PATIENCE);
     for stream in listener.incoming().flatten() {
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(patience)));
         let _ = answer(stream, version.trim(), bad.trim() == "sick");
     }
     ExitCode::SUCCESS
@@ -62,7 +64,6 @@ fn note(file: &str, word: &str) -> ExitCode {
 }
 
 fn answer(mut stream: TcpStream, version: &str, sick: bool) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut head = String::new();
     reader.read_line(&mut head)?;

@@ -2,7 +2,7 @@
 //! deployctl is. `cargo xtask lost` and `cargo xtask bench` build what they need and run them.
 
 use clap::{Parser, Subcommand};
-use deployctl_live::{On, bench, dockerd, lost};
+use deployctl_live::{On, bench, dockerd, kube, lost};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +21,8 @@ enum What {
     /// The same with containers, as such and as a service of a Compose file; needs root, Docker and Docker Compose, and
     /// nginx to compare with.
     LostDocker(Lost),
+    /// The same in a cluster, beside `kubectl apply`; needs root and what a cluster needs.
+    LostKube(Lost),
     /// How fast it is, beside others.
     Bench(Bench),
 }
@@ -42,7 +44,7 @@ struct Bench {
     /// Past deployments in the journal when `status` is timed.
     #[arg(long, default_value_t = 100_000)]
     past: u32,
-    /// Only these parts: plane, deploys, docker, control.
+    /// Only these parts: plane, deploys, docker, kubernetes, control.
     #[arg(long)]
     part: Vec<String>,
     /// The page to write; with `--part`, the one in which these parts are written anew.
@@ -58,7 +60,8 @@ struct Lost {
     /// The folder of the example, prepared.
     #[arg(long)]
     example: PathBuf,
-    /// Deployments, over all lanes; 500 of processes, or 200 of containers and 200 of a Compose file.
+    /// Deployments, over all lanes; 500 of processes, 200 of containers and 200 of a Compose file, 50
+    /// in a cluster.
     #[arg(long)]
     deployments: Option<u32>,
     /// Only so many of them, with as many kills and upgrades less.
@@ -70,6 +73,9 @@ struct Lost {
     /// With containers: deployments by each of the others that are compared.
     #[arg(long, default_value_t = 20)]
     beside: u32,
+    /// In a cluster: only by these strategies: rolling, blue-green, canary, canary-by-route.
+    #[arg(long)]
+    strategy: Vec<String>,
     /// Requests a second, in all; 2100 to processes, 1000 to containers.
     #[arg(long)]
     rate: Option<u32>,
@@ -94,6 +100,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().what {
         What::Lost(args) => prove(&args, &[On::Processes]),
         What::LostDocker(args) => prove(&args, &[On::Docker, On::Compose]),
+        What::LostKube(args) => prove_updates(&args),
         What::Bench(args) => measure(args),
     };
     match done {
@@ -126,6 +133,25 @@ fn prove(args: &Lost, ons: &[On]) -> Result<bool, String> {
         lost::write(path, &options, &all, &rivals).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(all.iter().all(|findings| findings.failed() == 0 && findings.unexpected().is_empty()))
+}
+
+/// Whether deployctl lost nothing of an application that goes on after SIGTERM.
+fn prove_updates(args: &Lost) -> Result<bool, String> {
+    if let Some(lacking) = kube::lacking() {
+        return Err(format!("this proof needs {lacking}"));
+    }
+    let whole = args.deployments.unwrap_or(50).max(1);
+    let updates = args.sample.unwrap_or(whole).min(whole);
+    let hasty = args.beside.min(updates.div_ceil(5));
+    let (binary, example) = (absolute(&args.binary)?, args.example.clone());
+    let strategies = args.strategy.clone();
+    let options = lost::Updates { binary, example, updates, hasty, beside: args.beside > 0, strategies };
+    let all = lost::updates(&options)?;
+    println!("{}", lost::updates_table(&all));
+    if let Some(path) = &args.out {
+        lost::write_updates(path, &options, &all).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(lost::lost_by_us(&options, &all) == 0)
 }
 
 fn options(args: &Lost, on: On) -> Result<lost::Options, String> {

@@ -1,9 +1,11 @@
 //! One case: a flow, and what crashes in it.
 
+use super::binaries::Binaries;
 use super::flow::Flow;
 use super::oracle::{self, Outcome};
 use super::procs::{self, Role};
-use super::world::{Binaries, Running, World, poll};
+use super::running::Running;
+use super::world::{World, poll};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -64,7 +66,7 @@ pub(crate) fn prepare(
     flow: &Flow,
     vars: &[(&str, String)],
 ) -> Result<World, String> {
-    let mut world = World::new(folder, binaries, &flow.spec)?;
+    let mut world = World::new(folder, binaries, &flow.spec, flow.shape)?;
     world.vars = vars.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     for version in ["v1", "v2"] {
         world.version(version, None)?;
@@ -74,10 +76,21 @@ pub(crate) fn prepare(
     let up = file.and_then(|()| if flow.is_adopted { world.compose_up("v1") } else { Ok(()) });
     let made = up.and_then(|()| flow.before.iter().try_for_each(|args| world.ok(args).map(drop)));
     let made = made.and_then(|()| oracle::mark_data(&world, flow));
+    let made = made.and_then(|()| asked(&world, flow));
     match made {
         Ok(()) => Ok(world),
         Err(why) => Err(format!("before the crash: {why}; see {}", world.keep().display())),
     }
+}
+
+/// Where requests are to be answered, they come from now on.
+fn asked(world: &World, flow: &Flow) -> Result<(), String> {
+    if !flow.has_traffic() {
+        return Ok(());
+    }
+    oracle::settled(world)?;
+    let versions: Vec<&str> = flow.from.into_iter().chain(flow.to).collect();
+    world.is_asked(&versions)
 }
 
 /// Runs a flow without a crash and gives how often each point is passed, and how long it took.
@@ -110,8 +123,7 @@ pub(crate) fn record(
     if flow.is_adopted && !points.keys().any(|point| point.name == "docker.adopted") {
         return Err(format!("{}: nothing was taken over; see {}", flow.name, world.keep().display()));
     }
-    match oracle::judge(&world, flow, &seen).and_then(|outcome| oracle::goes_on(&world, flow, &seen).map(|()| outcome))
-    {
+    match judged(&world, flow, &seen) {
         Ok(Outcome::AsAlways) => {}
         other => return Err(format!("{} without a crash: {other:?}; see {}", flow.name, world.keep().display())),
     }
@@ -143,6 +155,9 @@ fn hit(mut world: World, flow: &Flow, crash: &Crash, tally: &std::path::Path) ->
         Err(why) => return Became::Wrong(why, world.keep()),
     };
     world.vars.clear();
+    if let Err(why) = world.move_on() {
+        return Became::Wrong(why, world.keep());
+    }
     let passed = || std::fs::metadata(tally).map_or(0, |tally| tally.len());
     let mut ended = None;
     let is_hit = poll(PATIENCE, || {
@@ -185,8 +200,14 @@ pub(crate) fn judge(world: &World, flow: &Flow, client: Running) -> Result<Outco
     oracle::settled(world)?;
     client.finish(PATIENCE).map_err(|why| format!("the client {why}"))?;
     let seen = oracle::settled(world)?;
-    let outcome = oracle::judge(world, flow, &seen)?;
-    oracle::goes_on(world, flow, &seen)?;
+    judged(world, flow, &seen)
+}
+
+/// All that must hold of a world that has come to rest.
+fn judged(world: &World, flow: &Flow, seen: &oracle::Seen) -> Result<Outcome, String> {
+    let outcome = oracle::judge(world, flow, seen)?;
+    world.answered()?;
+    oracle::goes_on(world, flow, seen)?;
     Ok(outcome)
 }
 
@@ -195,7 +216,7 @@ fn after(world: &World, flow: &Flow, client: Running, crash: &Crash) -> Result<O
     world.ok(&["status"])?;
     let seen = oracle::settled(world)?;
     if crash.how == How::Stop {
-        let late = procs::of(&world.state()).into_iter().filter(|one| one.stopped);
+        let late = procs::of(world.whose()).into_iter().filter(|one| one.stopped);
         let late: Vec<_> = late.collect();
         for one in &late {
             procs::signal(one.pid, Signal::CONT);

@@ -11,7 +11,7 @@ pub(crate) const PORT: u16 = 8080;
 pub(crate) const REPOSITORY: &str = "app";
 /// Its images; the bad version never becomes healthy.
 pub(crate) const SICK: &str = "sick";
-const VERSIONS: [&str; 5] = ["v1", "v2", "v3", "next", "bad"];
+pub(crate) const VERSIONS: [&str; 5] = ["v1", "v2", "v3", "next", "bad"];
 const STATE: &str = "io.deployctl.state";
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
@@ -33,20 +33,31 @@ pub(crate) fn engine(app: &Path, scratch: &Path) -> Result<Dockerd, String> {
     let engine = Dockerd::start()?;
     for (repository, bad) in [(REPOSITORY, "exit"), (SICK, "sick")] {
         for version in VERSIONS {
-            let folder = scratch.join("image");
-            let file = |name: &str, text: &str| {
-                let path = folder.join(name);
-                let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, text));
-                made.map(|()| path.clone()).map_err(|e| format!("{}: {e}", path.display()))
-            };
-            let mut files: Vec<(PathBuf, &str)> = vec![(app.into(), "app"), (file("VERSION", version)?, "VERSION")];
-            if version == "bad" {
-                files.push((file("BAD", bad)?, "BAD"));
-            }
+            let files = files(app, scratch, version, bad)?;
             engine.image(&format!("{repository}:{version}"), &files, "[\"/app\"]")?;
         }
     }
     Ok(engine)
+}
+
+/// What the image of a version is made of, until the next one is asked for; `bad` is what is bad about the bad one.
+pub(crate) fn files(
+    app: &Path,
+    scratch: &Path,
+    version: &str,
+    bad: &str,
+) -> Result<Vec<(PathBuf, &'static str)>, String> {
+    let folder = scratch.join("image");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, text));
+        made.map(|()| path.clone()).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let mut files = vec![(app.to_owned(), "app"), (file("VERSION", version)?, "VERSION")];
+    if version == "bad" {
+        files.push((file("BAD", bad)?, "BAD"));
+    }
+    Ok(files)
 }
 
 /// Every container of a state, also such as do not run; those included that Compose made and that were taken over.

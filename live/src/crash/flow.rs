@@ -1,7 +1,8 @@
 //! What is done while something crashes: each strategy, forth and back, with and without a migration.
 
+use super::Apps;
 use super::containers::{PORT, REPOSITORY, SICK};
-use crate::On;
+use super::objects::{Shape, image};
 
 /// What a flow comes to where nothing crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,15 @@ pub(crate) struct Flow {
     pub(crate) compose_file: Option<&'static str>,
     /// Whether Compose runs it before, as v1.
     pub(crate) is_adopted: bool,
+    /// What a version consists of, if the app is objects.
+    pub(crate) shape: Option<Shape>,
+}
+
+impl Flow {
+    /// Whether requests are answered from its beginning to its end.
+    pub(crate) fn has_traffic(&self) -> bool {
+        self.shape.is_some() && self.from.is_some() && self.ends != Ends::Down
+    }
 }
 
 const V1: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "v1"];
@@ -69,15 +79,15 @@ services:
 "#;
 
 /// An app whose instances come up at once. Data makes it an app of one instance.
-fn app(on: On, strategy: &str, more: &str) -> String {
+fn app(on: Apps, strategy: &str, more: &str) -> String {
     let has_data = strategy == "recreate";
     let instances = if has_data { 1 } else { 2 };
     let what = match on {
-        On::Processes => {
+        Apps::Processes => {
             let data = if has_data { ", --data, \"{{ data }}\"" } else { "" };
             format!("    artifact: dist/{{{{ version }}}}\n    command: [APP, --port, \"{{{{ port }}}}\"{data}]\n")
         }
-        On::Docker | On::Compose => {
+        Apps::Containers | Apps::Objects => {
             let data = if has_data { ", --data, /data" } else { "" };
             let volume = if has_data { "data:/data" } else { "HERE:/here" };
             format!(
@@ -119,22 +129,26 @@ fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
         ALL_BAD => (before, to) = (vec![ALL_V1], Some("bad")),
         _ => {}
     }
-    let (migration, compose_file, is_adopted) = (None, None, false);
+    let (migration, compose_file, is_adopted, shape) = (None, None, false, None);
     let (name, apps, bad) = (name.into(), &["api"][..], "exit");
-    Flow { name, spec, before, act, from, to, ends, apps, migration, bad, compose_file, is_adopted }
+    Flow { name, spec, before, act, from, to, ends, apps, migration, bad, compose_file, is_adopted, shape }
 }
 
-fn migration(on: On, repeatable: bool) -> String {
+fn migration(on: Apps, repeatable: bool) -> String {
     let job = |what: &str| match on {
-        On::Processes => format!("[/bin/sh, -c, \"echo {what} $DEPLOYCTL_VERSION >> HERE/jobs\"]"),
-        On::Docker | On::Compose => format!("[/app, note, /here/jobs, {what}]"),
+        Apps::Processes => format!("[/bin/sh, -c, \"echo {what} $DEPLOYCTL_VERSION >> HERE/jobs\"]"),
+        Apps::Containers | Apps::Objects => format!("[/app, note, /here/jobs, {what}]"),
     };
     let (run, undo) = (job("run"), job("undo"));
-    format!("    route: {{}}\n    migrate: {{ run: {run}, undo: {undo}, repeatable: {repeatable} }}\n")
+    let route = if on == Apps::Objects { "" } else { "    route: {}\n" };
+    format!("{route}    migrate: {{ run: {run}, undo: {undo}, repeatable: {repeatable} }}\n")
 }
 
 /// All flows, in the order of the matrix.
-pub(crate) fn all(on: On) -> Vec<Flow> {
+pub(crate) fn all(on: Apps) -> Vec<Flow> {
+    if on == Apps::Objects {
+        return of_objects();
+    }
     let mut flows = Vec::new();
     let routed = "    route: {}\n";
     for (word, strategy) in [
@@ -162,12 +176,12 @@ pub(crate) fn all(on: On) -> Vec<Flow> {
     let depends = "    depends_on: [db]\n    route: {}\n";
     // The store does not mind what makes the API sick, so it is changed and turned back with it.
     let db = app(on, "recreate", "").replace("http: /healthz", "tcp: true");
-    let two = spec(&[("db", db), ("api", app(on, "rolling", depends).replace("within: 3s", "within: 1s"))]);
+    let two = spec(&[("db", db), ("api", app(on, "rolling", depends))]);
     let two = two.replace(&format!("{REPOSITORY}:"), &format!("{SICK}:"));
     for (what, act) in [("deploy", ALL_V2), ("bad", ALL_BAD)] {
         flows.push(Flow { apps: &["db", "api"], bad: "sick", ..flow(&format!("two-apps/{what}"), two.clone(), act) });
     }
-    if on == On::Docker {
+    if on == Apps::Containers {
         flows.extend(composed());
     }
     flows
@@ -188,4 +202,34 @@ fn composed() -> Vec<Flow> {
             ..flow(&format!("compose/{what}"), spec.clone(), act)
         })
         .into()
+}
+
+/// The objects of a cluster, brought from one version to the next by the cluster itself.
+fn of_objects() -> Vec<Flow> {
+    let (none, secret) = (Shape::default(), Shape { has_secret: true, ..Shape::default() });
+    let loses = Shape { loses: true, ..none };
+    let (once, repeatable) = (migration(Apps::Objects, false), migration(Apps::Objects, true));
+    let mut flows = Vec::new();
+    let mut add = |group: &str, shape: Shape, more: &str, acts: &[(&str, &'static [&'static str])]| {
+        let migration = more.contains("migrate").then(|| more.contains("repeatable: true"));
+        let spec = format!(
+            "project: pPORT\nenvironments: {{ dev: {{}} }}\napps:\n  api:\n    target: kubernetes\n    \
+             context: deployctl\n    namespace: pPORT\n    manifests: manifests\n    pin_tags: false\n    images: {{ web: \"{}\" }}\n    \
+             patience: 3s\n    deadline: 50s\n{more}",
+            image("{{ version }}")
+        );
+        flows.extend(acts.iter().map(|(what, act)| {
+            let flow = flow(&format!("{group}/{what}"), spec.clone(), act);
+            Flow { migration, shape: Some(shape), ..flow }
+        }));
+    };
+    let three = [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)];
+    add("rolling", none, "", &[&[("first", V1), ("down", DOWN)], &three[..]].concat());
+    add("removal", loses, "", &three);
+    add("migrate-once", secret, &once, &three);
+    add("migrate-repeatable", secret, &repeatable, &[("deploy", V2)]);
+    let elsewhere = Shape { keeps_state: true, ..none };
+    add("state-in-cluster", elsewhere, "", &[&[("first", V1)], &three[..]].concat());
+    add("state-in-cluster", elsewhere, &once, &[("migrate", V2), ("migrate-bad", BAD)]);
+    flows
 }

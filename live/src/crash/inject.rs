@@ -1,9 +1,10 @@
 //! Between the named points: the kernel kills engine or shim at their nth call of some kind, by `strace`.
 
+use super::binaries::Binaries;
 use super::case::{self, Became};
 use super::flow::Flow;
 use super::procs::{self, Role};
-use super::world::{Binaries, World, poll};
+use super::world::{World, poll};
 use super::{Random, oracle};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub(crate) fn run(folder: PathBuf, binaries: &Binaries, flow: &Flow, seed: u64) 
 
 fn killed(world: &World, flow: &Flow, (calls, nth): (&str, usize)) -> Result<oracle::Outcome, String> {
     world.ok(&["status"])?;
-    let engine = procs::of(&world.state()).into_iter().find(|one| one.role == Role::Engine).ok_or("no engine runs")?;
+    let engine = procs::of(world.whose()).into_iter().find(|one| one.role == Role::Engine).ok_or("no engine runs")?;
     let log = world.path("strace");
     let mut strace = Command::new("strace")
         .args(["-f", "-qq", "-p", &engine.pid.to_string(), "-e", &format!("trace={calls}")])

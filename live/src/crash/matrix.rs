@@ -1,16 +1,17 @@
 //! Which cases there are, and what became of each.
 
+use super::binaries::Binaries;
 use super::case::{self, Became, Crash, How, Point};
 use super::flow::{self, Flow};
+use super::notes::Notes;
 use super::oracle::Outcome;
 use super::table::{Cell, Table};
-use super::world::Binaries;
-use super::{Random, inject, moments, upgrade, work};
-use crate::{On, dockerd};
+use super::{Apps, Random, inject, moments, upgrade, work};
+use crate::dockerd;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// In each flow everything is killed so often, and so often with a boot of the machine.
 const MOMENTS: u64 = 3;
@@ -21,11 +22,14 @@ const CALLS: u64 = 4;
 /// What stands above the matrix.
 const HEAD: &str = include_str!("head.md");
 
+/// What stands above it where the apps are objects of a cluster.
+const HEAD_OF_OBJECTS: &str = include_str!("head-of-objects.md");
+
 /// What is run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What runs the instances.
-    pub on: On,
+    /// What the apps are made of.
+    pub apps: Apps,
     /// The binary under test.
     pub deployctl: PathBuf,
     /// The server that it deploys.
@@ -42,6 +46,8 @@ pub struct Options {
     pub flows: Option<String>,
     /// Only cases with this in what is said of them, such as `engine before-closed`, `kill`, `everything` or `strace`.
     pub cases: Option<String>,
+    /// Where is kept what became of each case: those that are there already are not run again.
+    pub notes: Option<PathBuf>,
     /// Whether each case is told of when it ends.
     pub verbose: bool,
 }
@@ -105,8 +111,8 @@ impl What {
 /// Records every flow, then crashes it everywhere.
 pub fn run(options: &Options) -> Result<Report, String> {
     std::fs::create_dir_all(&options.scratch).map_err(|e| format!("{}: {e}", options.scratch.display()))?;
-    let binaries = Binaries::prepare(&options.scratch, &options.deployctl, &options.app, options.on)?;
-    let mut flows = flow::all(options.on);
+    let binaries = Binaries::prepare(&options.scratch, &options.deployctl, &options.app, options.apps)?;
+    let mut flows = flow::all(options.apps);
     let mut lacking = Vec::new();
     if dockerd::compose().is_none() && flows.iter().any(|flow| flow.compose_file.is_some()) {
         flows.retain(|flow| flow.compose_file.is_none());
@@ -130,26 +136,35 @@ pub fn run(options: &Options) -> Result<Report, String> {
     if let Some(sample) = options.sample {
         cases = draw(cases, sample, options.seed);
     }
+    let notes = options.notes.as_deref().map(Notes::open).transpose()?;
     let done = AtomicUsize::new(0);
     let became = work::each(&cases, options.at_a_time, |at, (flow, what)| {
+        let begun = Instant::now();
+        let case = format!("{} {}", recorded[*flow].flow.name, what.words());
+        if let Some(outcome) = notes.as_ref().and_then(|notes| notes.known(&case)) {
+            done.fetch_add(1, Ordering::Relaxed);
+            return Became::Fine(outcome);
+        }
         let became = one(options, &binaries, at, &recorded[*flow], what);
+        notes.iter().for_each(|notes| notes.keep(&case, &became));
+        let took = begun.elapsed().as_secs();
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         if options.verbose || matches!(became, Became::Wrong(..)) {
-            eprintln!("{done}/{} {} {}: {became:?}", cases.len(), recorded[*flow].flow.name, what.words());
-        } else if done.is_multiple_of(100) {
+            eprintln!("{done}/{} {case} ({took} s): {became:?}", cases.len());
+        } else if done.is_multiple_of(if options.apps == Apps::Objects { 10 } else { 100 }) {
             eprintln!("{done} of {} cases", cases.len());
         }
         became
     });
-    Ok(Report { lacking, ..report(options.on, &recorded, &cases, became) })
+    Ok(Report { lacking, ..report(options, &recorded, &cases, became) })
 }
 
 /// The first and the last time that each point is passed, kill and stop; and everything that has no point.
 fn cases(options: &Options, recorded: &[Recorded], lacking: &mut Vec<String>) -> Vec<(usize, What)> {
     let mut cases = Vec::new();
     // The engine of containers would have to boot, too.
-    let (can_reboot, has_strace) = (options.on == On::Processes && moments::can_reboot(), inject::has_strace());
-    if !can_reboot && options.on == On::Processes {
+    let (can_reboot, has_strace) = (options.apps != Apps::Containers && moments::can_reboot(), inject::has_strace());
+    if !can_reboot && options.apps != Apps::Containers {
         lacking.push("a reboot is not tried: `unshare -m` is not possible here".into());
     }
     if !has_strace {
@@ -170,7 +185,8 @@ fn cases(options: &Options, recorded: &[Recorded], lacking: &mut Vec<String>) ->
         if has_strace {
             cases.extend((0..CALLS).map(|n| (at, What::Call { seed: seed(40 + n) })));
         }
-        if flow.name == "canary/deploy" {
+        let lasts = if options.apps == Apps::Objects { "rolling/deploy" } else { "canary/deploy" };
+        if flow.name == lasts {
             cases.push((at, What::Upgrade));
         }
     }
@@ -211,7 +227,7 @@ fn one(options: &Options, binaries: &Binaries, at: usize, recorded: &Recorded, w
 }
 
 /// With containers some of it is otherwise.
-fn head(on: On) -> String {
+fn head(apps: Apps) -> String {
     let otherwise = [
         ("# The crash matrix", "# The crash matrix: containers"),
         (
@@ -235,15 +251,14 @@ fn head(on: On) -> String {
              started, and after `down` Compose runs it again. Nothing that Compose started runs beside what is current.\n",
         ),
     ];
-    match on {
-        On::Processes => HEAD.to_owned(),
-        On::Docker | On::Compose => {
-            otherwise.into_iter().fold(HEAD.to_owned(), |text, (from, to)| text.replace(from, to))
-        }
+    match apps {
+        Apps::Processes => HEAD.to_owned(),
+        Apps::Objects => HEAD_OF_OBJECTS.to_owned(),
+        Apps::Containers => otherwise.into_iter().fold(HEAD.to_owned(), |text, (from, to)| text.replace(from, to)),
     }
 }
 
-fn report(on: On, recorded: &[Recorded], cases: &[(usize, What)], became: Vec<Became>) -> Report {
+fn report(options: &Options, recorded: &[Recorded], cases: &[(usize, What)], became: Vec<Became>) -> Report {
     let (how_many, mut counts) = (cases.len(), BTreeMap::<&str, usize>::new());
     let names: Vec<&str> = recorded.iter().map(|recorded| recorded.flow.name.as_str()).collect();
     let mut table = Table::new(&names);
@@ -269,7 +284,8 @@ fn report(on: On, recorded: &[Recorded], cases: &[(usize, What)], became: Vec<Be
         table.set(&point, *flow, how, cell);
     }
     let counts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    let summary = format!("{how_many} cases: {}.", counts.join(", "));
-    let head = head(on);
+    let drawn = options.sample.map(|_| format!("A sample, drawn with seed {}: ", options.seed)).unwrap_or_default();
+    let summary = format!("{drawn}{how_many} cases: {}.", counts.join(", "));
+    let head = head(options.apps);
     Report { page: format!("{head}{summary}\n{}", table.markdown()), cases: how_many, wrong, lacking: Vec::new() }
 }

@@ -2,20 +2,36 @@
 //! everything killed at once; a reboot; calls to the kernel that kill; another build that takes over. After each, the
 //! same is asked: has every deployment one end, is what runs what status says, is nothing left, does it go on?
 
+mod binaries;
 mod case;
 mod containers;
 mod flow;
 mod inject;
 mod matrix;
 mod moments;
+mod notes;
+mod objects;
 mod oracle;
 mod procs;
+mod running;
 mod table;
+mod traffic;
 mod upgrade;
 mod work;
 mod world;
 
 pub use matrix::{Options, Report, run};
+
+/// What the apps are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apps {
+    /// Processes.
+    Processes,
+    /// Containers, on a Docker Engine of the matrix' own.
+    Containers,
+    /// Objects, of a cluster of the matrix' own.
+    Objects,
+}
 
 /// Numbers that look random and come again with the same seed.
 #[derive(Clone, Debug)]

@@ -1,8 +1,9 @@
 //! Everything of a state directory killed at once at some moment of a flow, with or without a boot of the machine.
 
+use super::binaries::Binaries;
 use super::case::{self, Became};
 use super::flow::Flow;
-use super::world::{Binaries, World};
+use super::world::World;
 use super::{Random, procs};
 use rustix::process::Signal;
 use std::path::PathBuf;
@@ -35,14 +36,15 @@ fn killed(mut world: World, flow: &Flow, took: Duration, seed: u64, reboot: bool
     let moment = took * u32::try_from(random.below(1_200)).unwrap_or(0) / 1_000;
     let done = (|| {
         let client = world.spawn(flow.act)?;
+        world.move_on()?;
         std::thread::sleep(moment);
-        let mut all: Vec<_> = procs::of(&world.state()).iter().map(|one| one.pid).collect();
+        let mut all: Vec<_> = procs::of(world.whose()).iter().map(|one| one.pid).collect();
         all.extend(world.containers()?.iter().filter_map(|one| one.pid));
         // In any order: what is killed last sees the end of the others.
         while !all.is_empty() {
             procs::signal(all.swap_remove(random.below(all.len())), Signal::KILL);
         }
-        procs::kill_all(&world.state())?;
+        procs::kill_all(world.whose())?;
         if reboot {
             pretend_boot(&mut world)?;
         }

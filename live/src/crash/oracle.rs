@@ -4,16 +4,20 @@ use super::containers::Container;
 use super::flow::{Ends, Flow};
 use super::procs::{self, Role};
 use super::world::{World, get, poll};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 /// A deployment that has not ended and come to rest by then never will: twice its deadline, and what a stop takes.
 const SETTLE: Duration = Duration::from_secs(110);
 
+/// Between two looks at a cluster.
+const BETWEEN: Duration = Duration::from_millis(700);
+
 /// How a flow ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// As without a crash.
     AsAlways,
@@ -47,6 +51,8 @@ pub(crate) fn settled(world: &World) -> Result<Seen, String> {
         Ok(seen) => Some(seen),
         Err(error) => {
             why = error;
+            // What is asked then takes its time.
+            std::thread::sleep(if world.binaries.cluster.is_some() { BETWEEN } else { Duration::ZERO });
             None
         }
     });
@@ -61,7 +67,9 @@ fn look(world: &World) -> Result<Seen, String> {
         return Err(format!("{} of {} has no end yet: {about}", text(open, "id"), text(open, "version")));
     }
     let status = list(world.json(&["status"])?);
-    let procs = procs::of(&world.state());
+    let procs = procs::of(world.whose());
+    // Pods are looked at as the cluster has them.
+    let is_elsewhere = world.binaries.cluster.is_some();
     let mut wanted: BTreeMap<String, (u32, String)> = BTreeMap::new();
     for app in &status {
         let version = text(app, "version");
@@ -80,19 +88,38 @@ fn look(world: &World) -> Result<Seen, String> {
             if text(one, "version") != version {
                 return Err(format!("{version} is current, but {} is of {}", text(one, "id"), text(one, "version")));
             }
-            wanted.insert(text(one, "id").to_owned(), (pid, text(one, "address").to_owned()));
+            if !is_elsewhere {
+                wanted.insert(text(one, "id").to_owned(), (pid, text(one, "address").to_owned()));
+            }
         }
-        serves(app, version, instances)?;
+        if !is_elsewhere {
+            serves(app, version, instances)?;
+        }
     }
-    let has_shims = world.binaries.docker.is_none();
+    let has_shims = world.binaries.docker.is_none() && !is_elsewhere;
+    world.objects(current(&status), &kept(&history))?;
     for service in world.run_by_compose()? {
         if status.iter().any(|app| text(app, "app") == format!("api.{service}") && text(app, "version") != "-") {
             return Err(format!("what Compose started of {service} runs beside what is current"));
         }
     }
     as_wanted(&procs, &world.containers()?, &wanted, has_shims)?;
+    if !world.is_kept_elsewhere() {
+        one_engine(&procs)?;
+    }
     nothing_left(&world.state(), &wanted)?;
     Ok(Seen { status, history })
+}
+
+/// The version of the only app that there is with objects.
+fn current(status: &[Value]) -> Option<&str> {
+    status.first().map(|app| text(app, "version")).filter(|version| *version != "-")
+}
+
+/// The versions that one may go back to: what a deployment ended with since everything was taken down.
+fn kept(history: &[Value]) -> BTreeSet<String> {
+    let newest = history.iter().take_while(|one| text(one, "version") != "-");
+    newest.filter(|one| text(one, "verdict") == "succeeded").map(|one| text(one, "version").to_owned()).collect()
 }
 
 /// What is served is what status says: by each instance, and by the proxy.
@@ -108,14 +135,13 @@ fn serves(app: &Value, version: &str, instances: &[Value]) -> Result<(), String>
     Ok(())
 }
 
-/// Exactly the instances that status knows, each under one shim, or as one container; one engine, one proxy; nothing else.
+/// Exactly the instances that status knows, each under one shim, or as one container; nothing else.
 fn as_wanted(
     procs: &[procs::Proc],
     containers: &[Container],
     wanted: &BTreeMap<String, (u32, String)>,
     has_shims: bool,
 ) -> Result<(), String> {
-    let (mut engines, mut proxies) = (0, 0);
     let (mut shims, mut instances) = (BTreeMap::new(), BTreeMap::new());
     for one in containers {
         let pid = wanted.get(&one.id).map(|(pid, _)| *pid);
@@ -126,8 +152,6 @@ fn as_wanted(
     }
     for one in procs {
         match &one.role {
-            Role::Engine => engines += 1,
-            Role::Proxy => proxies += 1,
             Role::Shim(id) => *shims.entry(id.clone()).or_insert(0) += 1,
             Role::Instance(id) => {
                 if wanted.get(id).is_some_and(|(pid, _)| *pid != one.pid) {
@@ -136,7 +160,7 @@ fn as_wanted(
                 *instances.entry(id.clone()).or_insert(0) += 1;
             }
             // A client may wait on; one that was stopped is looked at when it goes on.
-            Role::Client => {}
+            Role::Client | Role::Engine | Role::Proxy => {}
             Role::JobShim(_) if one.stopped => {}
             Role::JobShim(_) | Role::Other => return Err(format!("{one:?} is left")),
         }
@@ -148,10 +172,16 @@ fn as_wanted(
     if has_shims && shims != once {
         return Err(format!("shims {shims:?} run, for instances {:?}", wanted.keys()));
     }
-    if engines != 1 || proxies > 1 {
-        return Err(format!("{engines} engines and {proxies} proxies run"));
-    }
     Ok(())
+}
+
+/// Of one machine.
+fn one_engine(procs: &[procs::Proc]) -> Result<(), String> {
+    let count = |role: &Role| procs.iter().filter(|one| one.role == *role).count();
+    match (count(&Role::Engine), count(&Role::Proxy)) {
+        (1, 0 | 1) => Ok(()),
+        (engines, proxies) => Err(format!("{engines} engines and {proxies} proxies run")),
+    }
 }
 
 /// No temporary file, no half done folder, no socket of a dead process, no folder of a run that is no more.
@@ -193,6 +223,9 @@ pub(crate) fn judge(world: &World, flow: &Flow, seen: &Seen) -> Result<Outcome, 
     jobs(world, flow, outcome)?;
     data(world, flow)?;
     world.ok(&["audit", "verify"])?;
+    if flow.shape.is_some() {
+        world.ok(&["status", "--drift"])?;
+    }
     Ok(outcome)
 }
 
@@ -309,7 +342,8 @@ pub(crate) fn goes_on(world: &World, flow: &Flow, seen: &Seen) -> Result<(), Str
     if version(&after) != "next" {
         return Err(format!("{} is current after the next deployment", version(&after)));
     }
-    if current == "-" {
+    // In a cluster going back has flows of its own: it takes long there.
+    if current == "-" || flow.shape.is_some() {
         return Ok(());
     }
     world.ok(&["rollback", "--env", "dev", "--app", app])?;

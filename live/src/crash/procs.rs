@@ -1,4 +1,4 @@
-//! Which processes belong to a state directory, as the kernel tells it.
+//! Which processes belong to a world, as the kernel tells it.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -27,9 +27,34 @@ pub(crate) struct Proc {
     pub(crate) stopped: bool,
 }
 
-/// All processes of a state directory, this one aside; ended ones that nobody waited for are no processes any more.
-pub(crate) fn of(state: &Path) -> Vec<Proc> {
-    let mark = [b"DEPLOYCTL_STATE=", state.as_os_str().as_encoded_bytes()].concat();
+/// By what processes are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose<'a> {
+    /// Their state directory.
+    State(&'a Path),
+    /// The folder that their homes are in: each is a machine without a state directory that lasts.
+    Machines(&'a Path),
+}
+
+impl Whose<'_> {
+    fn has(self, args: &[String], environ: &[u8]) -> bool {
+        let mut entries = environ.split(|b| *b == 0);
+        match self {
+            Self::State(state) => {
+                let mark = [b"DEPLOYCTL_STATE=", state.as_os_str().as_encoded_bytes()].concat();
+                let named = args.windows(2).any(|two| two[0] == "--state" && Path::new(&two[1]) == state);
+                named || entries.any(|entry| entry == mark)
+            }
+            Self::Machines(folder) => {
+                let mark = [b"HOME=", folder.as_os_str().as_encoded_bytes(), b"/"].concat();
+                entries.any(|entry| entry.starts_with(&mark))
+            }
+        }
+    }
+}
+
+/// All of these processes, this one aside; ended ones that nobody waited for are no processes any more.
+pub(crate) fn of(whose: Whose<'_>) -> Vec<Proc> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -37,12 +62,10 @@ pub(crate) fn of(state: &Path) -> Vec<Proc> {
         let args: Vec<String> =
             bytes("cmdline").split(|b| *b == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
         let environ = bytes("environ");
-        let mut entries = environ.split(|b| *b == 0);
-        let named = args.windows(2).any(|two| two[0] == "--state" && Path::new(&two[1]) == state);
-        if pid == std::process::id() || !(named || entries.clone().any(|entry| entry == mark)) {
+        if pid == std::process::id() || !whose.has(&args, &environ) {
             continue;
         }
-        let id = entries.find_map(|entry| entry.strip_prefix(b"DEPLOYCTL_INSTANCE="));
+        let id = environ.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"DEPLOYCTL_INSTANCE="));
         let id = id.map(|id| String::from_utf8_lossy(id).into_owned());
         let Some(letter) = letter(pid) else { continue };
         if !matches!(letter, b'Z' | b'X') {
@@ -80,12 +103,12 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// Kills everything of a state directory until nothing is left, or says what is.
-pub(crate) fn kill_all(state: &Path) -> Result<(), String> {
+/// Kills all of them until nothing is left, or says what is.
+pub(crate) fn kill_all(whose: Whose<'_>) -> Result<(), String> {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     let mut looks = 0;
     loop {
-        let left = of(state);
+        let left = of(whose);
         // Who is about to become another program has no name for a moment.
         looks = if left.is_empty() { looks + 1 } else { 0 };
         if looks == 3 {

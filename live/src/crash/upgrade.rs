@@ -1,12 +1,13 @@
 //! Another build takes over in the middle of a deployment, with shims and a proxy of the first one alive; then the first
 //! one again. Requests come in all the while; none is lost.
 
+use super::binaries::Binaries;
 use super::case::{self, Became};
 use super::flow::Flow;
 use super::oracle;
-use super::world::{Binaries, World, get};
+use super::traffic::Traffic;
+use super::world::World;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Between two requests.
@@ -25,30 +26,19 @@ pub(crate) fn run(folder: PathBuf, binaries: &Binaries, flow: &Flow) -> Became {
 }
 
 fn forth_and_back(world: &mut World, flow: &Flow) -> Result<oracle::Outcome, String> {
+    if flow.has_traffic() {
+        world.answered()?;
+        world.is_asked(&[])?;
+        let outcome = change_builds(world, flow)?;
+        return world.answered().map(|()| outcome);
+    }
     let seen = oracle::settled(world)?;
     let url = seen.status[0]["urls"][0].as_str().and_then(|url| url.strip_prefix("http://")).ok_or("no URL")?;
-    let (asked, over, lost) = (AtomicUsize::new(0), AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
-    let done = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                match get(url, "/version") {
-                    Ok((200, _)) => {}
-                    other => lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(format!("{other:?}")),
-                }
-                asked.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(PAUSE);
-            }
-        });
-        let done = change_builds(world, flow);
-        over.store(true, Ordering::Relaxed);
-        done
-    });
+    let traffic = Traffic::begin(url.to_owned(), PAUSE, Vec::new());
+    let done = change_builds(world, flow);
+    let answered = traffic.end();
     let outcome = done?;
-    let lost = lost.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    match lost.first() {
-        None => Ok(outcome),
-        Some(first) => Err(format!("{} of {} requests were lost: {first}", lost.len(), asked.into_inner())),
-    }
+    answered.map(|()| outcome)
 }
 
 fn change_builds(world: &mut World, flow: &Flow) -> Result<oracle::Outcome, String> {
@@ -82,7 +72,7 @@ fn change_builds(world: &mut World, flow: &Flow) -> Result<oracle::Outcome, Stri
 
 /// The binary that the engine runs from.
 fn engine_build(world: &World) -> Result<PathBuf, String> {
-    let engines = super::procs::of(&world.state()).into_iter().filter(|one| one.role == super::procs::Role::Engine);
+    let engines = super::procs::of(world.whose()).into_iter().filter(|one| one.role == super::procs::Role::Engine);
     let builds: Vec<_> = engines.filter_map(|one| std::fs::read_link(format!("/proc/{}/exe", one.pid)).ok()).collect();
     builds.into_iter().next().ok_or_else(|| "no engine runs".into())
 }

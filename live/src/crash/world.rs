@@ -1,88 +1,28 @@
 //! A world of one case: its own project and state directory, and an end for everything that was started in it.
 
+use super::binaries::Binaries;
+use super::objects::{self, Shape};
+use super::procs::Whose;
+use super::running::{Ran, Running};
+use super::traffic::Traffic;
 use super::{containers, procs};
-use crate::On;
-use crate::dockerd::{self, Dockerd};
+use crate::dockerd;
 use serde_json::Value;
+use sha2::Digest;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A command that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// The binaries of a run, copied so that a build meanwhile changes nothing, with a state to link the copies from.
-#[derive(Clone)]
-pub(crate) struct Binaries {
-    pub(crate) deployctl: PathBuf,
-    pub(crate) app: PathBuf,
-    template: PathBuf,
-    /// What runs the containers, if that is what is deployed.
-    pub(crate) docker: Option<Arc<Dockerd>>,
-}
-
-impl Binaries {
-    /// Copies the binaries into `scratch`.
-    pub(crate) fn prepare(scratch: &Path, deployctl: &Path, app: &Path, on: On) -> Result<Self, String> {
-        let template = scratch.join("template");
-        let docker = match on {
-            On::Processes => None,
-            On::Docker | On::Compose => Some(Arc::new(containers::engine(app, scratch)?)),
-        };
-        let copies = Self { deployctl: scratch.join("deployctl"), app: scratch.join("app"), template, docker };
-        let copy = |from: &Path, to: &Path| {
-            std::fs::copy(from, to).map(drop).map_err(|e| format!("{} cannot be copied: {e}", from.display()))
-        };
-        copy(deployctl, &copies.deployctl)?;
-        copy(app, &copies.app)?;
-        copies.known_to_template()?;
-        Ok(copies)
-    }
-
-    /// The same binary with some bytes more, in `folder`: another build.
-    pub(crate) fn other_build(&self, folder: &Path) -> Result<Self, String> {
-        let other = folder.join("deployctl");
-        let make = || {
-            std::fs::create_dir_all(folder)?;
-            std::fs::copy(&self.deployctl, &other)?;
-            std::fs::OpenOptions::new().append(true).open(&other)?.write_all(b"another build")
-        };
-        make().map_err(|e| format!("{}: {e}", other.display()))?;
-        Ok(Self { deployctl: other, ..self.clone() })
-    }
-
-    /// One command has the copy made from which every world's is linked.
-    fn known_to_template(&self) -> Result<(), String> {
-        let made = Command::new(&self.deployctl)
-            .args(["status", "--state"])
-            .arg(&self.template)
-            .env_clear()
-            .stdin(Stdio::null())
-            .output();
-        let made = made.map_err(|e| format!("{}: {e}", self.deployctl.display()))?;
-        procs::kill_all(&self.template)?;
-        if made.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&made.stderr).into_owned()) }
-    }
-
-    fn link(&self, state: &Path) -> std::io::Result<()> {
-        let folder = state.join("bin");
-        std::fs::create_dir_all(&folder)?;
-        for entry in std::fs::read_dir(self.template.join("bin"))?.flatten() {
-            let to = folder.join(entry.file_name());
-            if entry.file_type()?.is_dir() {
-                std::fs::create_dir(&to)?;
-                std::fs::hard_link(entry.path().join("deployctl"), to.join("deployctl"))?;
-            } else {
-                std::fs::copy(entry.path(), to)?;
-            }
-        }
-        Ok(())
-    }
-}
+/// Between two requests to the Service of a world.
+const BETWEEN: Duration = Duration::from_millis(20);
 
 /// A port for the proxy of a world: not one that the kernel gives to others, nor that deployctl chooses itself, for instances
 /// (from 20,000) or for direct addresses (from 12,000), in another world.
@@ -97,24 +37,6 @@ fn port() -> u16 {
     }
 }
 
-/// A command that ended.
-#[derive(Clone, Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl Ran {
-    pub(crate) fn ok(self, what: &str) -> Result<Self, String> {
-        if self.code == Some(0) {
-            Ok(self)
-        } else {
-            Err(format!("`{what}` ended with {:?}: {}", self.code, self.err.trim()))
-        }
-    }
-}
-
 /// One project with one state directory.
 pub(crate) struct World {
     folder: PathBuf,
@@ -125,29 +47,84 @@ pub(crate) struct World {
     pub(crate) vars: Vec<(String, String)>,
     /// What every command is run by.
     pub(crate) prefix: Vec<String>,
+    /// What a version consists of, if the app is objects.
+    shape: Option<Shape>,
+    /// The state directory, if it has one.
+    kept: PathBuf,
+    /// Which machine the commands are run on, where there is one with a state that is elsewhere.
+    machine: u8,
+    /// Who asks meanwhile.
+    traffic: Mutex<Option<Traffic>>,
 }
 
 impl World {
     /// A world in `folder`, which is made; `APP` and `HERE` in the specification stand for the server and the folder.
-    pub(crate) fn new(folder: PathBuf, binaries: &Binaries, spec: &str) -> Result<Self, String> {
-        let world = Self { folder, port: port(), binaries: binaries.clone(), vars: Vec::new(), prefix: Vec::new() };
+    pub(crate) fn new(folder: PathBuf, binaries: &Binaries, spec: &str, shape: Option<Shape>) -> Result<Self, String> {
+        let (binaries, port, traffic) = (binaries.clone(), port(), Mutex::default());
+        let kept = folder.join("state");
+        let world =
+            Self { kept, folder, port, binaries, vars: Vec::new(), prefix: Vec::new(), shape, traffic, machine: 1 };
         let here = world.folder.display().to_string();
-        let spec = spec.replace("APP", &binaries.app.display().to_string()).replace("HERE", &here);
+        let spec = spec.replace("APP", &world.binaries.app.display().to_string()).replace("HERE", &here);
         let spec = spec.replace("PORT", &world.port.to_string());
         let make = || {
-            use std::os::unix::fs::DirBuilderExt;
             let _ = std::fs::remove_dir_all(&world.folder);
             std::fs::create_dir_all(world.folder.join("p"))?;
-            std::fs::DirBuilder::new().mode(0o700).create(world.state())?;
-            binaries.link(&world.state())?;
+            world.binaries.link(&world.state())?;
             std::fs::write(world.folder.join("p/deployctl.yaml"), spec)
         };
         make().map_err(|e| format!("{here}: {e}"))?;
+        if let Some(cluster) = &world.binaries.cluster {
+            cluster.kubectl(&["create", "namespace", &world.project()])?;
+        }
         Ok(world)
     }
 
+    /// The state directory, or the folder of what a machine has of a state that is elsewhere.
     pub(crate) fn state(&self) -> PathBuf {
-        self.folder.join("state")
+        let Some(cluster) = self.binaries.cluster.as_ref().filter(|_| self.is_kept_elsewhere()) else {
+            return self.kept.clone();
+        };
+        let known = format!("{}\n{}", self.named_state(), cluster.kubeconfig().display());
+        let digest = hex::encode(sha2::Sha256::digest(known.as_bytes()));
+        self.home().join(".cache/deployctl/clusters").join(&digest[..12])
+    }
+
+    /// Whether its state is where its objects are.
+    pub(crate) fn is_kept_elsewhere(&self) -> bool {
+        self.shape.is_some_and(|shape| shape.keeps_state)
+    }
+
+    /// What commands are told of where the state is.
+    fn named_state(&self) -> String {
+        match self.is_kept_elsewhere() {
+            true => format!("kubernetes://deployctl/{}", self.project()),
+            false => self.kept.display().to_string(),
+        }
+    }
+
+    fn home(&self) -> PathBuf {
+        match self.is_kept_elsewhere() {
+            true => self.folder.join(format!("machine-{}", self.machine)),
+            false => self.folder.clone(),
+        }
+    }
+
+    /// By what its processes are known.
+    pub(crate) fn whose(&self) -> Whose<'_> {
+        match self.is_kept_elsewhere() {
+            true => Whose::Machines(&self.folder),
+            false => Whose::State(&self.kept),
+        }
+    }
+
+    /// From now on commands are run on another machine, if the state can be reached from there.
+    pub(crate) fn move_on(&mut self) -> Result<(), String> {
+        if !self.is_kept_elsewhere() {
+            return Ok(());
+        }
+        self.machine += 1;
+        self.binaries.link(&self.state()).map_err(|e| format!("{}: {e}", self.state().display()))
     }
 
     /// The data folder of an app.
@@ -164,7 +141,7 @@ impl World {
 
     /// Writes the artifact of a version; `bad` is what is bad about it. As images all are there.
     pub(crate) fn version(&self, version: &str, bad: Option<&str>) -> Result<(), String> {
-        if self.binaries.docker.is_some() {
+        if self.binaries.docker.is_some() || self.binaries.cluster.is_some() {
             return Ok(());
         }
         let folder = self.folder.join("p/dist").join(version);
@@ -187,16 +164,18 @@ impl World {
             None => Command::new(program),
         };
         command.args(args).current_dir(self.folder.join("p")).env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", &self.folder);
-        command.env("DEPLOYCTL_STATE", self.state()).env("DEPLOYCTL_ACTOR", "tester");
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.home());
+        command.env("DEPLOYCTL_STATE", self.named_state()).env("DEPLOYCTL_ACTOR", "tester");
         command.envs(self.binaries.docker.iter().map(|docker| ("DOCKER_HOST", docker.host())));
         command.envs(dockerd::compose().map(|folder| ("DOCKER_CONFIG", folder)));
+        command.envs(self.binaries.cluster.iter().map(|cluster| ("KUBECONFIG", cluster.kubeconfig())));
         command.envs(self.vars.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     pub(crate) fn spawn(&self, args: &[&str]) -> Result<Running, String> {
+        self.manifests(args)?;
         let child = self.command(args).spawn();
         Ok(Running::new(child.map_err(|e| format!("deployctl cannot be started: {e}"))?))
     }
@@ -231,11 +210,57 @@ impl World {
     }
 
     fn clear(&self) -> Result<(), String> {
-        procs::kill_all(&self.state())?;
+        let _ = self.answered();
+        procs::kill_all(self.whose())?;
+        if let Some(cluster) = &self.binaries.cluster {
+            cluster.kubectl(&["delete", "namespace", &self.project(), "--wait=false"])?;
+        }
         match &self.binaries.docker {
             Some(docker) => containers::remove(docker, &self.state(), &self.project()),
             None => Ok(()),
         }
+    }
+
+    /// Writes the manifests of the version that a command is about, if it is about one.
+    fn manifests(&self, args: &[&str]) -> Result<(), String> {
+        let version = args.iter().skip_while(|arg| **arg != "--version").nth(1);
+        let (Some(shape), Some(version)) = (self.shape, version) else { return Ok(()) };
+        let folder = self.folder.join("p/manifests");
+        let text = shape.manifests(version, &self.folder.display().to_string());
+        let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("all.yaml"), text));
+        made.map_err(|e| format!("{}: {e}", folder.display()))
+    }
+
+    /// Whether its objects are those of the version that is current, and answer as it, and nothing else is there. One may go back
+    /// to the versions that are `kept`.
+    pub(crate) fn objects(&self, current: Option<&str>, kept: &BTreeSet<String>) -> Result<(), String> {
+        let (Some(shape), Some(cluster)) = (self.shape, &self.binaries.cluster) else { return Ok(()) };
+        let all = objects::all(cluster, &self.project())?;
+        objects::check(&all, shape, current, kept)?;
+        let Some(version) = current else { return Ok(()) };
+        match get(&objects::address(&all)?, "/version")? {
+            (200, said) if said == version => Ok(()),
+            said => Err(format!("{version} is current, but its Service says {said:?}")),
+        }
+    }
+
+    /// From now on somebody asks for one of these versions all the time.
+    pub(crate) fn is_asked(&self, versions: &[&str]) -> Result<(), String> {
+        let Some(cluster) = &self.binaries.cluster else { return Ok(()) };
+        let address = objects::address(&objects::all(cluster, &self.project())?)?;
+        let versions = versions.iter().map(|version| (*version).to_owned()).collect();
+        *self.traffic() = Some(Traffic::begin(address, BETWEEN, versions));
+        Ok(())
+    }
+
+    /// Whether all were answered, if somebody asked.
+    pub(crate) fn answered(&self) -> Result<(), String> {
+        let traffic = self.traffic().take();
+        traffic.map_or(Ok(()), Traffic::end)
+    }
+
+    fn traffic(&self) -> MutexGuard<'_, Option<Traffic>> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn project(&self) -> String {
@@ -285,48 +310,6 @@ impl World {
     pub(crate) fn containers(&self) -> Result<Vec<containers::Container>, String> {
         self.binaries.docker.as_ref().map_or(Ok(Vec::new()), |docker| containers::of(docker, &self.state()))
     }
-}
-
-/// A command that runs; what it prints is read all the while.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    out: std::thread::JoinHandle<String>,
-    err: std::thread::JoinHandle<String>,
-}
-
-impl Running {
-    fn new(mut child: Child) -> Self {
-        let out = reader(child.stdout.take());
-        let err = reader(child.stderr.take());
-        Self { child, out, err }
-    }
-
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Waits for its end; kills it if that does not come in time.
-    pub(crate) fn finish(mut self, limit: Duration) -> Result<Ran, String> {
-        let ended = poll(limit, || self.has_ended().then_some(()));
-        if ended.is_none() {
-            let _ = self.child.kill();
-        }
-        let code = self.child.wait().ok().and_then(|status| status.code());
-        let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
-        let ran = Ran { code, out: text(self.out), err: text(self.err) };
-        if ended.is_some() { Ok(ran) } else { Err(format!("hangs; it said: {}", ran.err.trim())) }
-    }
-}
-
-fn reader(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut text = Vec::new();
-        if let Some(mut from) = from {
-            let _ = from.read_to_end(&mut text);
-        }
-        String::from_utf8_lossy(&text).into_owned()
-    })
 }
 
 /// Asks until there is an answer, at most for `limit`.

@@ -5,6 +5,8 @@
 //! machine that the kubelet changed) is put right by a keeper that outlives whoever started it.
 
 mod config;
+pub mod faulty;
+mod gateway;
 mod image;
 mod keys;
 mod network;
@@ -12,6 +14,8 @@ mod parts;
 mod programs;
 mod simulated;
 
+pub use gateway::{Gateway, traefik};
+pub use image::packed;
 pub use parts::Part;
 pub use programs::{Programs, helm, kustomize, lacking};
 pub use simulated::Nodes;
@@ -23,6 +27,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +48,8 @@ pub struct Cluster {
     keeper: Child,
     first: u32,
     running: Mutex<BTreeMap<Part, Running>>,
+    /// See [`Cluster::hurry`].
+    hurries: AtomicBool,
 }
 
 impl Cluster {
@@ -68,7 +75,15 @@ impl Cluster {
             write(&folder.join(name), text)?;
         }
         let keeper = keep(&folder, &network, &programs, mode)?;
-        let mut cluster = Self { programs, network, folder, keeper, first: 0, running: Mutex::new(BTreeMap::new()) };
+        let mut cluster = Self {
+            programs,
+            network,
+            folder,
+            keeper,
+            first: 0,
+            running: Mutex::default(),
+            hurries: AtomicBool::new(false),
+        };
         cluster.first = cluster.wait_for("the first process", |cluster| cluster.look_for_first())?;
         write(&cluster.folder.join("first.pid"), &cluster.first.to_string())?;
         cluster.network.join(cluster.first)?;

@@ -73,6 +73,19 @@ impl Cluster {
         }
     }
 
+    /// The process of a part, if it runs.
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        let nsenter = self.running().get(&part).map(|running| running.0.id())?;
+        children(nsenter).first().copied()
+    }
+
+    /// Lets the controllers ask as often as they like, for tests of many objects; they are started again.
+    pub fn hurry(&self) -> Result<(), String> {
+        self.hurries.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.stop(Part::ControllerManager);
+        self.begin(Part::ControllerManager)
+    }
+
     /// Starts a part again that was stopped; it is not waited for.
     pub fn begin(&self, part: Part) -> Result<(), String> {
         let name = part.program();
@@ -109,7 +122,7 @@ impl Cluster {
         match part {
             Part::Etcd => etcd(&self.folder),
             Part::ApiServer => self.api_server(),
-            Part::ControllerManager => vec![
+            Part::ControllerManager => [
                 format!("--kubeconfig={}", at("controllers.kubeconfig")),
                 format!("--service-account-private-key-file={}", at("accounts.key")),
                 format!("--root-ca-file={}", at("ca.crt")),
@@ -120,7 +133,10 @@ impl Cluster {
                 "--use-service-account-credentials=true".into(),
                 "--leader-elect=false".into(),
                 "--bind-address=127.0.0.1".into(),
-            ],
+            ]
+            .into_iter()
+            .chain(self.haste())
+            .collect(),
             Part::Scheduler => vec![
                 format!("--kubeconfig={}", at("scheduler.kubeconfig")),
                 "--leader-elect=false".into(),
@@ -136,6 +152,13 @@ impl Cluster {
                 format!("--node-ip={}", self.network.inside()),
             ],
             Part::Proxy => vec![format!("--config={}", at("proxy.json"))],
+        }
+    }
+
+    fn haste(&self) -> Vec<String> {
+        match self.hurries.load(std::sync::atomic::Ordering::Relaxed) {
+            true => vec!["--kube-api-qps=1000".into(), "--kube-api-burst=2000".into()],
+            false => Vec::new(),
         }
     }
 

@@ -42,8 +42,8 @@ impl Programs {
         if !Path::new(CNI).join("bridge").is_file() {
             return Err("Debian's containernetworking-plugins".into());
         }
-        // They come all at once, or not at all.
-        let folder = built::folder("kubernetes", GO_MOD, "k8s.io/kubernetes", "kubelet");
+        // Kubernetes' own come all at once; ours after them, this one last.
+        let folder = built::folder("kubernetes", GO_MOD, "k8s.io/kubernetes", "pod");
         let lacking = || "the programs of Kubernetes, which `cargo xtask kube build` makes".into();
         folder.map(|folder| Self { folder }).ok_or_else(lacking)
     }

@@ -128,7 +128,7 @@ pub fn beside(rivals: &[Rival]) -> String {
 }
 
 /// How requests were lost, the most frequent way first.
-fn ways(report: &Report) -> String {
+pub(super) fn ways(report: &Report) -> String {
     let mut ways: BTreeMap<Loss, u64> = BTreeMap::new();
     for (way, count) in report.kinds.values().flat_map(|kind| &kind.lost) {
         *ways.entry(*way).or_default() += count;
@@ -152,7 +152,7 @@ fn ways(report: &Report) -> String {
 }
 
 /// In seconds.
-fn median(took: &[Duration]) -> f64 {
+pub(super) fn median(took: &[Duration]) -> f64 {
     let mut took = took.to_vec();
     took.sort();
     took.get(took.len() / 2).map_or(0.0, Duration::as_secs_f64)

@@ -2,11 +2,13 @@
 //! under load, while the engine is killed and the proxy is upgraded.
 
 mod document;
+mod kubernetes;
 mod lane;
 mod rivals;
 mod trouble;
 
 pub use document::{beside, summary, write};
+pub use kubernetes::{Updates, lost_by_us, updates, updates_table, write_updates};
 pub use lane::{Action, Step};
 pub use rivals::{Rival, rivals};
 

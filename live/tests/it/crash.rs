@@ -1,7 +1,7 @@
 //! A sample of the crash matrix; `cargo xtask crash` runs all of it.
 
-use deployctl_live::On;
-use deployctl_live::crash::{Options, run};
+use deployctl_live::crash::{Apps, Options, run};
+use deployctl_live::kube;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,31 +20,40 @@ fn deployctl(beside: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_sample_of_crashes_leaves_everything_as_it_must_be() {
-    sample(On::Processes, 16);
+    sample(Apps::Processes, 16, 4);
 }
 
 #[test]
 fn a_sample_of_crashes_leaves_containers_as_they_must_be() {
     match crate::lacking_for_docker() {
-        None => sample(On::Docker, 8),
+        None => sample(Apps::Containers, 8, 4),
         Some(what) => eprintln!("skipped: it needs {what}"),
     }
 }
 
-fn sample(on: On, cases: usize) {
+#[test]
+fn kube_a_sample_of_crashes_leaves_objects_as_they_must_be() {
+    match crate::must_be_there(kube::lacking()) {
+        None => sample(Apps::Objects, 12, 6),
+        Some(what) => eprintln!("skipped: it needs {what}"),
+    }
+}
+
+fn sample(apps: Apps, cases: usize, at_a_time: usize) {
     let _turn = crate::alone();
     let app = Path::new(env!("CARGO_BIN_EXE_deployctl-live-app"));
     let scratch = tempfile::tempdir().unwrap();
     let report = run(&Options {
-        on,
+        apps,
         deployctl: deployctl(app),
         app: app.into(),
         scratch: scratch.path().into(),
         sample: Some(cases),
         seed: 1,
-        at_a_time: 4,
+        at_a_time,
         flows: None,
         cases: None,
+        notes: None,
         verbose: false,
     });
     let report = report.unwrap();

@@ -1,7 +1,7 @@
 //! A sample of the proof that no request is lost; `cargo xtask lost` is the whole of it.
 
-use deployctl_live::On;
 use deployctl_live::lost::{self, Findings, Options};
+use deployctl_live::{On, kube};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -40,6 +40,26 @@ fn nothing_is_lost_at_the_published_port_of_a_compose_file() {
         None => drop(sample(On::Compose)),
         Some(what) => eprintln!("skipped: it needs {what}"),
     }
+}
+
+#[test]
+fn kube_nothing_is_lost_in_updates_by_any_strategy() {
+    let _turn = crate::alone();
+    let traefik = || kube::traefik().is_none().then(|| "Traefik, which `cargo xtask kube build` makes".to_owned());
+    if let Some(what) = kube::lacking().or_else(traefik) {
+        assert!(std::env::var("DEPLOYCTL_LIVE").as_deref() != Ok("all"), "it needs {what}");
+        return eprintln!("skipped: it needs {what}");
+    }
+    let Some(binary) = binary() else { return };
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop");
+    let prepared = Command::new(example.join("prepare")).output().unwrap();
+    assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+    let options = lost::Updates { binary, example, updates: 2, hasty: 0, beside: false, strategies: Vec::new() };
+    let found = lost::updates(&options).unwrap();
+    let all = lost::updates_table(&found);
+    assert_eq!(lost::lost_by_us(&options, &found), 0, "{all}");
+    let is_much = |rival: &lost::Rival| rival.report.answered > 200 && rival.took.len() == 2;
+    assert!(found.len() == 4 && found.iter().all(is_much), "too little was done to show anything: {all}");
 }
 
 /// A sample of the proof; none where deployctl is not built.

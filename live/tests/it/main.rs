@@ -49,7 +49,7 @@ fn lacking_for_compose() -> Option<&'static str> {
     must_be_there(dockerd::lacking_for_compose())
 }
 
-fn must_be_there(lacking: Option<&'static str>) -> Option<&'static str> {
+fn must_be_there<What: std::fmt::Debug>(lacking: Option<What>) -> Option<What> {
     assert!(lacking.is_none() || std::env::var("DEPLOYCTL_LIVE").as_deref() != Ok("all"), "this needs {lacking:?}");
     lacking
 }

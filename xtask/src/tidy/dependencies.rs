@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("deployctl-driver-kubernetes", &["kubernetes"]),
     ("deployctl-runner", &["core", "sys"]),
     ("deployctl-node", &["core", "sys", "runner"]),
-    ("deployctl-oci", &["core"]),
+    ("deployctl-oci", &["core", "sys"]),
     ("deployctl-readiness", &["oci"]),
     ("deployctl-proxy", &["core", "sys"]),
     ("deployctl-api", &["core", "sys"]),

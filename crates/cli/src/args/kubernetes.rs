@@ -18,6 +18,27 @@ pub(crate) enum Kubernetes {
     /// Is each object ready, progressing, failed, or unknown; and why? Without a cluster.
     #[command(after_help = VERDICT)]
     Verdict(Objects),
+    /// What the Job of `--in-cluster` runs: do what the request in a file asks for.
+    #[command(hide = true)]
+    Carry(Carried),
+}
+
+#[derive(Args)]
+pub(crate) struct Carried {
+    /// The request.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Where a deployment is carried out.
+#[derive(Args)]
+pub(crate) struct InCluster {
+    /// Carry it out by a Job in the namespace of the state, which outlives this command.
+    #[arg(long, env = "DEPLOYCTL_IN_CLUSTER")]
+    pub(crate) in_cluster: bool,
+    /// The image of deployctl for that; else the specification says it.
+    #[arg(long, value_name = "IMAGE", env = "DEPLOYCTL_IN_CLUSTER_IMAGE")]
+    pub(crate) in_cluster_image: Option<String>,
 }
 
 #[derive(Args)]

@@ -2,7 +2,7 @@
 //! goes wrong is said with the place in the Dockerfile.
 
 use super::checkout::Origin;
-use super::{begins, failed};
+use super::{begins, failed, message};
 use crate::fail::Failure;
 use crate::output::err;
 use crate::secrets::Reader;
@@ -19,6 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 const CHOICE: &str = "DOCKER_BUILDKIT";
 /// Of what a build prints so much is kept to be looked at.
 const KEPT_BYTES: usize = 64 << 10;
+/// What to do where a build needs BuildKit.
+const BUILDKIT: &str = "nothing was changed; install BuildKit for Docker's client: the package `docker-buildx-plugin`, or \
+                        `docker-buildx`";
 /// In memory.
 const SECRETS: &str = "/dev/shm";
 
@@ -35,7 +38,11 @@ pub(super) fn make(
     let argv = argv(build, app, origin, &files);
     begins(app, &argv);
     let mut command = Command::new("docker");
-    command.args(&argv[1..]).current_dir(dir).env(CHOICE, if buildkit { "1" } else { "0" });
+    command.args(&argv[1..]).current_dir(dir);
+    if buildkit {
+        // Without it the client itself says what is missing.
+        command.env(CHOICE, "1");
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (status, printed) = shown(command).map_err(|e| failed(app, &format!("`docker` cannot be run: {e}")))?;
     if status.success() {
@@ -45,9 +52,33 @@ pub(super) fn make(
         "." => "Dockerfile".into(),
         context => format!("{context}/Dockerfile"),
     });
+    if let Some(refused) = no_engine(&printed) {
+        return Err(refused.into());
+    }
     let text = std::fs::read_to_string(dir.join(&name)).unwrap_or_default();
     let why = explained(&printed, &name, &text);
-    Err(failed(app, &why.unwrap_or_else(|| format!("`{}` ended with {status}", argv.join(" ")))))
+    let why = why.unwrap_or_else(|| format!("`{}` ended with {status}", argv.join(" ")));
+    match !buildkit && why.contains("BuildKit") {
+        true => Err(Refused::new(RefusedKind::Usage, "build-failed", message(app, &why)).hint(BUILDKIT).into()),
+        false => Err(failed(app, &why)),
+    }
+}
+
+/// That the engine could not be asked: nothing is wrong with the build.
+fn no_engine(printed: &str) -> Option<Refused> {
+    let line = |marks: &[&str]| printed.lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
+    let refused = |kind, code, line: &str, hint| {
+        let why = line.trim().trim_start_matches("ERROR: ").trim_start_matches("error: ");
+        Some(Refused::new(kind, code, format!("the Docker Engine cannot build: {why}")).hint(hint))
+    };
+    if let Some(line) = line(&["permission denied while trying to connect to the Docker"]) {
+        let hint = "nothing was changed; run it as root, or as a user of the group `docker`";
+        return refused(RefusedKind::Denied, "target-denied", line, hint);
+    }
+    let away = ["Cannot connect to the Docker daemon", "error during connect", "failed to connect to the docker API"];
+    let hint =
+        "nothing was changed; start it (`systemctl start docker`), or say where it is with DOCKER_HOST=unix://PATH";
+    refused(RefusedKind::Unreachable, "target-unreachable", line(&away)?, hint)
 }
 
 /// Whether the client builds with BuildKit: as the caller says, else if its part for that is there.
@@ -100,9 +131,7 @@ impl Secrets {
                 "{} {} cannot be built: its build needs secrets, and only BuildKit keeps those out of the image",
                 app.app, app.version
             );
-            let hint = "nothing was changed; install BuildKit for Docker's client: the package `docker-buildx-plugin`, or \
-                        `docker-buildx`";
-            return Err(Refused::new(RefusedKind::Usage, "build-failed", message).hint(hint).into());
+            return Err(Refused::new(RefusedKind::Usage, "build-failed", message).hint(BUILDKIT).into());
         }
         let cannot = |e: std::io::Error| failed(app, &format!("its secrets cannot be put into {SECRETS}: {e}"));
         std::fs::DirBuilder::new().mode(0o700).create(&files.0).map_err(cannot)?;
@@ -206,7 +235,8 @@ fn step_line(lines: &[&str], dockerfile: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::explained;
+    use super::{explained, no_engine};
+    use deployctl_core::ask::RefusedKind;
 
     const FILE: &str = "FROM base:1\n\nCOPY  app.conf \\\n  /app.conf\nRUN exit 3\n";
 
@@ -220,6 +250,21 @@ mod tests {
         let buildkit = "#5 DONE 0.1s\nDockerfile:5\n--------------------\n   5 | >>> RUN exit 3\n--------------------\nERROR: failed to solve: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3\n";
         let says = "Dockerfile:5: process \"/bin/sh -c exit 3\" did not complete successfully: exit code: 3";
         assert_eq!(explained(buildkit, "Dockerfile", FILE).unwrap(), says);
+    }
+
+    #[test]
+    fn an_engine_that_cannot_be_asked_is_no_failure_of_the_build() {
+        let away =
+            "Sending build context\nCannot connect to the Docker daemon at unix:///s. Is the docker daemon running?\n";
+        let refused = no_engine(away).unwrap();
+        assert_eq!((refused.kind, refused.code.as_str()), (RefusedKind::Unreachable, "target-unreachable"));
+        let says = "the Docker Engine cannot build: Cannot connect to the Docker daemon at unix:///s. Is the docker daemon running?";
+        assert_eq!(refused.message, says);
+        let denied =
+            "ERROR: permission denied while trying to connect to the Docker daemon socket at unix:///s: Get \"x\"";
+        let refused = no_engine(denied).unwrap();
+        assert_eq!((refused.kind, refused.code.as_str()), (RefusedKind::Denied, "target-denied"));
+        assert_eq!(no_engine("Step 1/1 : RUN exit 3\nThe command returned a non-zero code: 3\n"), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Commands that change what runs, other than `deploy`.
 
 use super::Context;
+use super::carry::Errand;
 use crate::args::{Change, Down, Maintenance, Output, Rollback, Steer, Switch};
 use crate::asking::by;
 use crate::fail::Failure;
@@ -19,7 +20,11 @@ pub(crate) async fn rollback(context: &Context, args: &Rollback) -> Result<(), F
         from: args.from.clone(),
         across_migration: args.across_migration,
         by: by(args.waiting.reason.as_deref()),
+        id: None,
     };
+    if let Some(errand) = Errand::of(context, &args.in_cluster, None)? {
+        return errand.rollback(context, ask, &args.waiting).await;
+    }
     let answer = follow::until_free(context, &args.waiting, |mut client| {
         let ask = &ask;
         async move { client.post(paths::ROLLBACK, ask).await }
@@ -34,15 +39,21 @@ pub(crate) async fn rollback(context: &Context, args: &Rollback) -> Result<(), F
 }
 
 pub(crate) async fn restart(context: &Context, args: &Change) -> Result<(), Failure> {
-    simple(context, args, paths::RESTART, false).await
+    simple(context, args, paths::RESTART, (false, false)).await
 }
 
 pub(crate) async fn down(context: &Context, args: &Down) -> Result<(), Failure> {
-    simple(context, &args.change, paths::DOWN, args.hand_back).await
+    simple(context, &args.change, paths::DOWN, (args.hand_back, args.delete_data)).await
 }
 
-async fn simple(context: &Context, args: &Change, path: &str, hand_back: bool) -> Result<(), Failure> {
-    let ask = ask::Simple { place: context.selection(&args.place)?, hand_back, by: by(args.waiting.reason.as_deref()) };
+async fn simple(
+    context: &Context,
+    args: &Change,
+    path: &str,
+    (hand_back, delete_data): (bool, bool),
+) -> Result<(), Failure> {
+    let (place, by) = (context.selection(&args.place)?, by(args.waiting.reason.as_deref()));
+    let ask = ask::Simple { place, hand_back, delete_data, by };
     let answer = follow::until_free(context, &args.waiting, |mut client| {
         let ask = &ask;
         async move { client.post(path, ask).await }

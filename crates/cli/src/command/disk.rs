@@ -12,12 +12,12 @@ use serde_json::json;
 pub(crate) async fn disk(context: &Context) -> Result<(), Failure> {
     let state = context.state();
     let (taken, free) = (disk::taken(state), disk::free(state));
-    let engine = EngineDisk::of(state).await.map_err(Refused::from)?;
+    let engine = EngineDisk::of(state).await.map_err(Refused::from);
     match context.output() {
         Output::Json => {
             let of = |taken: &Taken| json!({ "count": taken.count, "bytes": taken.bytes });
             let volume = |volume: &VolumeDisk| json!({ "name": volume.name, "bytes": volume.bytes });
-            let engine = engine.map(|engine| {
+            let engine = engine?.map(|engine| {
                 json!({
                     "root": engine.root, "free_bytes": engine.free_bytes, "images": of(&engine.images),
                     "unused": of(&engine.unused), "volumes": engine.volumes.iter().map(volume).collect::<Vec<_>>(),
@@ -27,9 +27,11 @@ pub(crate) async fn disk(context: &Context) -> Result<(), Failure> {
             json::print(&json!({ "state": state, "engine": engine }));
         }
         Output::Human => {
-            let mut lines = vec![format!("{}: {}, {}", state.display(), said(taken), left(free))];
-            lines.extend(engine.iter().flat_map(words));
-            out(&lines.join("\n"));
+            // Who looks for room wants to know this also while the Docker Engine is away.
+            out(&format!("{}: {}, {}", state.display(), said(taken), left(free)));
+            for line in engine?.iter().flat_map(words) {
+                out(&line);
+            }
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `kubernetes`: what Kubernetes objects say, without a cluster, an engine or a project.
+//! `kubernetes`: what Kubernetes objects say, without a cluster, an engine or a project; and what a Job in a cluster runs.
 
 use super::Context;
 use crate::args::{Kubernetes, Objects, Output};
@@ -14,9 +14,10 @@ use std::path::Path;
 /// Something is on its way: the one exit code that asks to be called again.
 const NOT_YET: u8 = 6;
 
-pub(crate) fn kubernetes(context: &Context, what: &Kubernetes) -> Result<(), Failure> {
+pub(crate) async fn kubernetes(context: &Context, what: &Kubernetes) -> Result<(), Failure> {
     match what {
         Kubernetes::Verdict(args) => judge(context, args),
+        Kubernetes::Carry(args) => super::carry::carried(context, &args.file).await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commands that only look.
 
 use super::Context;
-use crate::args::{History, Logs, OneApp, Output, Place};
+use crate::args::{History, Logs, OneApp, Output, Place, Status};
 use crate::fail::Failure;
 use crate::output::{err, human, json, out};
 use deployctl_api::{Query, paths};
@@ -24,10 +24,19 @@ pub(crate) async fn overview(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn status(context: &Context, place: &Place) -> Result<(), Failure> {
-    let all = statuses(context, &context.query(place)?).await?;
-    print(context, &all, json::status, || human::status(&all));
-    Ok(())
+pub(crate) async fn status(context: &Context, args: &Status) -> Result<(), Failure> {
+    let all = statuses(context, &context.query(&args.place)?).await?;
+    if !args.drift {
+        print(context, &all, json::status, || human::status(&all));
+        return Ok(());
+    }
+    print(context, &all, json::status, || human::drift(&all));
+    let count: usize = all.iter().map(|status| status.drift.len()).sum();
+    if count == 0 {
+        return Ok(());
+    }
+    err(&format!("{count} {} by hand", if count == 1 { "thing was changed" } else { "things were changed" }));
+    Err(Failure::Said(1))
 }
 
 pub(crate) async fn list(context: &Context, place: &Place) -> Result<(), Failure> {

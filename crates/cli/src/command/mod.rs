@@ -2,6 +2,7 @@
 
 mod artifact;
 mod audit;
+mod carry;
 mod change;
 mod deploy;
 mod diff;
@@ -17,7 +18,8 @@ mod usage;
 
 use crate::args::{Artifact, Cli, Command, Common, Format, Output};
 use crate::fail::Failure;
-use crate::{output, state, wake};
+use crate::state::State;
+use crate::{output, wake};
 use clap::Parser;
 use deployctl_api::Query;
 use deployctl_api::client::Client;
@@ -25,14 +27,14 @@ use deployctl_core::ask::{Refused, RefusedKind, Selection};
 use deployctl_core::id::DeploymentId;
 use std::cell::RefCell;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What every command works with.
 pub(crate) struct Context {
     common: Common,
-    state: PathBuf,
+    state: State,
     stage: RefCell<Stage>,
 }
 
@@ -70,8 +72,14 @@ impl Context {
         *self.stage.borrow_mut() = stage;
     }
 
+    /// The folder of the state, or of what runs here because of it.
     pub(crate) fn state(&self) -> &Path {
-        &self.state
+        &self.state.folder
+    }
+
+    /// Whether the state is in a cluster.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.state.cluster.is_some()
     }
 
     /// A connection to the engine, started if need be.
@@ -113,11 +121,12 @@ pub(crate) fn main() -> ExitCode {
     };
     deployctl_sys::crash::arm("client");
     let colour = output::colour_err();
-    let done = state::locate(cli.common.state.as_deref()).and_then(|state| {
+    let done = State::locate(cli.common.state.as_deref(), cli.common.project.as_deref()).and_then(|state| {
         let context = Context { common: cli.common, state, stage: RefCell::new(Stage::Before) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Failure::usage("internal", format!("no runtime: {e}")))?;
         let done = runtime.block_on(interruptible(&context, cli.command));
+        runtime.block_on(wake::farewell(&context.state));
         // Who interrupts a copy does not wait for its end: nothing has a name yet that is not whole.
         runtime.shutdown_background();
         done
@@ -172,7 +181,7 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
         Some(Command::Deploy(args)) => deploy::deploy(context, &args).await,
         Some(Command::Rollback(args)) => change::rollback(context, &args).await,
         Some(Command::Promote(args)) => promote::promote(context, &args).await,
-        Some(Command::Status(place)) => look::status(context, &place).await,
+        Some(Command::Status(args)) => look::status(context, &args).await,
         Some(Command::Health(place)) => look::health(context, &place).await,
         Some(Command::List(place)) => look::list(context, &place).await,
         Some(Command::History(args)) => look::history(context, &args).await,
@@ -189,7 +198,7 @@ async fn run(context: &Context, command: Option<Command>) -> Result<(), Failure>
         Some(Command::Logs(args)) => look::logs(context, &args).await,
         Some(Command::Audit(args)) => audit::audit(context, &args).await,
         Some(Command::Artifact { what }) => artifact::artifact(context, what).await,
-        Some(Command::Kubernetes { what }) => kubernetes::kubernetes(context, &what),
+        Some(Command::Kubernetes { what }) => kubernetes::kubernetes(context, &what).await,
         Some(Command::Service { what }) => service::service(context, &what),
         Some(Command::Approve(_) | Command::Reject(_)) => Err(Refused::new(
             RefusedKind::Denied,

@@ -5,9 +5,10 @@ use crate::args::{Output, Plan};
 use crate::fail::Failure;
 use crate::output::{err, json, out};
 use crate::project::Wanted;
+use crate::pulls::Known;
 use crate::{asking, build, project};
 use deployctl_api::paths;
-use deployctl_core::ask::{Refused, RefusedKind, SavedPlan};
+use deployctl_core::ask::{Deploy, Refused, RefusedKind, SavedPlan};
 use deployctl_core::desired::Gate;
 use deployctl_core::id::Revision;
 use deployctl_core::plan::Leg;
@@ -25,15 +26,18 @@ pub(crate) async fn plan(context: &Context, args: &Plan) -> Result<(), Failure> 
     let spec = project::load(context.project(), &args.overlays.config, only, args.version.as_ref())?;
     let mut wanted = Wanted::new(spec, &args.place, args.version.as_ref())?;
     let built = build::missing(context, &mut wanted, &args.build, None).await?;
+    wanted.pinned(Known::new()).await?;
     let ask = wanted.ask(asking::by(None), None, built.here)?;
+    let ask = Deploy { correct_drift: args.correct_drift, ..ask };
     let saved: SavedPlan = context.engine().await?.post(paths::PLAN, &ask).await?;
     let unchanged = saved.plan.legs.is_empty();
     match context.output() {
-        Output::Json if unchanged => json::print(&json!({ "unchanged": true, "legs": [] })),
+        Output::Json if unchanged => json::print(&json!({ "unchanged": true, "legs": [], "note": saved.note })),
         Output::Json => json::print(&as_json(&saved)),
         Output::Human if unchanged => err("nothing to do: it is current and healthy already"),
         Output::Human => out(&words(&saved)),
     }
+    saved.note.iter().for_each(|note| err(note));
     if let Some(path) = &args.out {
         let bytes = serde_json::to_vec_pretty(&saved).unwrap_or_default();
         durable::replace(path, &bytes, 0o600).map_err(|e| {
@@ -60,7 +64,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
 
 fn as_json(saved: &SavedPlan) -> serde_json::Value {
     let legs: Vec<_> = saved.plan.legs.iter().map(leg_json).collect();
-    json!({ "id": saved.plan.id, "action": saved.plan.action, "legs": legs, "deadline_ms": saved.plan.deadline })
+    json!({ "id": saved.plan.id, "action": saved.plan.action, "legs": legs, "deadline_ms": saved.plan.deadline, "note": saved.note })
 }
 
 fn leg_json(leg: &Leg) -> serde_json::Value {
@@ -71,6 +75,7 @@ fn leg_json(leg: &Leg) -> serde_json::Value {
         "release": leg.to.as_ref().map(|side| &side.pin.revision.release),
         "migration": leg.migration.as_ref().map(|m| json!({ "undo": m.undo, "irreversible": m.irreversible })),
         "costs": leg.costs,
+        "corrects": leg.corrects,
         "changes": leg.changes,
         "waypoints": leg.path.iter().map(|w| json!({
             "desired": waypoint_words(&w.desired, |r| name(leg, r)),

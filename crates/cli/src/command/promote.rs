@@ -5,7 +5,7 @@ use crate::args::{Promote, Where};
 use crate::compose::Values;
 use crate::fail::Failure;
 use crate::project::Wanted;
-use crate::{asking, follow, project, signed};
+use crate::{asking, follow, project, pulls, signed};
 use deployctl_api::{Found, Query, paths};
 use deployctl_core::ask::{Deploy, Refused, RefusedKind};
 use deployctl_core::id::AppName;
@@ -31,13 +31,15 @@ pub(crate) async fn promote(context: &Context, args: &Promote) -> Result<(), Fai
         let query = Query { app: Some(app.clone()), name: Some(args.from.to_string()), ..here.clone() };
         let found: Found = client.get(paths::RELEASE, &query).await?;
         let spec = project::restored(found.spec.as_deref().unwrap_or_default())?;
+        let spec = spec.for_version(Some(found.release.version.clone()));
         let order = spec.order(&args.to);
         let place = Where {
             env: args.to.clone(),
             apps: crate::args::Apps { app: Some(app.clone()), all: false },
             region: None,
         };
-        let wanted = Wanted::new((spec, Values::new()), &place, Some(&found.release.version))?;
+        let mut wanted = Wanted::new((spec, Values::new()), &place, Some(&found.release.version))?;
+        wanted.pinned(pulls::known(&found.release.config)).await?;
         let mut ask = wanted.ask(asking::by(args.waiting.reason.as_deref()), None, false)?;
         for leg in &mut ask.legs {
             // The artifact is taken from what is kept, whatever lies where it once came from.

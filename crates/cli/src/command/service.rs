@@ -11,6 +11,10 @@ use std::path::Path;
 
 pub(crate) fn service(context: &Context, what: &Service) -> Result<(), Failure> {
     let Service::Install { print, unit } = what;
+    if context.is_in_cluster() {
+        let message = "a state in a cluster needs no engine that is kept running";
+        return Err(Failure::usage("bad-usage", message));
+    }
     state::prepare(context.state())?;
     let failed = |e: std::io::Error| {
         let message = format!("the unit cannot be installed as {}: {e}", unit.display());

@@ -51,6 +51,7 @@ fn words(view: &view::Deployment, entries: &[Entry]) -> String {
             leg.strategy
         ));
     }
+    lines.extend(taken_back(entries));
     match &view.closed {
         Some(closed) => {
             let restored = if closed.restored { ", what ran before runs again" } else { "" };
@@ -62,11 +63,23 @@ fn words(view: &view::Deployment, entries: &[Entry]) -> String {
         }
         None => lines.push(format!("  running: {}", view.waiting.as_deref().unwrap_or("on its way"))),
     }
-    lines.extend(entries.iter().map(|entry| {
+    for entry in entries {
         let by = if entry.actor == "deployctl" { String::new() } else { format!(" by {}", entry.actor) };
-        format!("  {}  {}{by}", rfc3339(entry.at), one_line(&happened(view, &event(entry))))
-    }));
+        let event = event(entry);
+        lines.push(format!("  {}  {}{by}", rfc3339(entry.at), one_line(&happened(view, &event))));
+        lines.extend(printed(&event));
+    }
     lines.join("\n")
+}
+
+/// What the plan said that it takes back of what others changed.
+fn taken_back(entries: &[Entry]) -> Vec<String> {
+    let opened = entries.iter().map(event).find(|event| event["type"] == "opened").unwrap_or_default();
+    let legs = opened["plan"]["legs"].as_array().into_iter().flatten();
+    let changes =
+        legs.filter(|leg| leg["corrects"] == true).flat_map(|leg| leg["changes"].as_array().into_iter().flatten());
+    let lines = changes.filter_map(Value::as_str).filter(|line| line.starts_with("correct "));
+    lines.map(|line| format!("    {}", one_line(line))).collect()
 }
 
 /// An event of a deployment, for people.
@@ -94,6 +107,12 @@ fn happened(view: &view::Deployment, event: &Value) -> String {
         "closed" => format!("{}: {}", text("verdict").replace('_', " "), text("reason")),
         other => other.to_owned(),
     }
+}
+
+/// What a job printed last.
+fn printed(event: &Value) -> Vec<String> {
+    let lines = event["printed"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    lines.map(|line| format!("    | {}", one_line(line))).collect()
 }
 
 pub(crate) async fn attach(context: &Context, args: &Follow) -> Result<(), Failure> {

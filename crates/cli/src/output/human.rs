@@ -14,6 +14,21 @@ pub(crate) fn status(all: &[Status]) -> String {
     blocks.join("\n\n")
 }
 
+/// `status --drift`: what somebody changed by hand, by scope.
+pub(crate) fn drift(all: &[Status]) -> String {
+    let of = |status: &Status| {
+        let version = status.version.as_ref().map_or("nothing".to_owned(), ToString::to_string);
+        let mut lines = match (&status.drift[..], status.health.as_str()) {
+            ([], "healthy") => vec![format!("{}: as {version} was deployed", place(status))],
+            ([], health) => vec![format!("{}: {version} is {health}; nothing is known of changes", place(status))],
+            _ => vec![format!("{}: changed since {version} was deployed", place(status))],
+        };
+        lines.extend(status.drift.iter().map(|line| format!("  {}", one_line(line))));
+        lines.join("\n")
+    };
+    if all.is_empty() { status(all) } else { all.iter().map(of).collect::<Vec<_>>().join("\n") }
+}
+
 /// `health`: the same, with what the check of each instance said.
 pub(crate) fn health(all: &[Status]) -> String {
     let detail = |i: &Instance| i.detail.as_ref().map(|detail| format!("  {}: {detail}", i.id));

@@ -21,7 +21,7 @@ pub(crate) fn status(status: &view::Status) -> Value {
         "version": status.version, "health": status.health, "detail": status.detail,
         "deployment": status.deployment, "urls": status.urls,
         "instances": status.instances.iter().map(instance).collect::<Vec<_>>(),
-        "running": status.running, "maintenance": status.maintenance, "since": time(status.since),
+        "drift": status.drift, "running": status.running, "maintenance": status.maintenance, "since": time(status.since),
         "previous": status.previous,
     })
 }

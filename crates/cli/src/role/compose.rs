@@ -1,28 +1,26 @@
 //! The composition root: which implementation stands behind which port.
 
-use super::crashing::Crashing;
 use super::everywhere::Everywhere;
+use super::kept::{Kept, failed};
 use super::targets::Targets;
 use super::vault::{self, FileVault};
 use async_trait::async_trait;
-use deployctl_core::ask::{Refused, RefusedKind};
+use deployctl_core::ask::Refused;
 use deployctl_core::config::{Artifact, ArtifactSource};
 use deployctl_core::fault::{Applied, Fault, FaultKind, Retry};
-use deployctl_core::id::{DeploymentId, OwnerId, Sha256Hex};
+use deployctl_core::id::{DeploymentId, Sha256Hex};
 use deployctl_core::instance::Instances;
 use deployctl_core::journal::Blobs;
 use deployctl_core::ports::{Artifacts, Clock, NotTaken};
 use deployctl_core::release::{Release, Releases};
 use deployctl_core::time::Millis;
 use deployctl_driver_docker::{Docker, DockerOptions, Endpoint};
-use deployctl_driver_kubernetes::Kubernetes;
 use deployctl_driver_managed::Managed;
 use deployctl_engine::{Engine, Ports};
 use deployctl_node::artifacts::{IngestError, IngestKind};
 use deployctl_node::{Node, NodeOptions};
 use deployctl_proxy::ProxyRouter;
-use deployctl_store::seal::{Key, SealedSecrets};
-use deployctl_store::{FileBlobs, SqliteJournal};
+use deployctl_store::seal::SealedSecrets;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,30 +32,26 @@ pub(crate) struct World {
     pub(crate) router: Arc<ProxyRouter>,
 }
 
-/// Puts an engine together over a state directory. Everything in it is opened, nothing is started yet.
-pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
-    let failed = |what: &str, error: &dyn std::fmt::Display, hint: &str| {
-        let message = format!("{what} cannot be opened: {error}");
-        Refused::new(RefusedKind::Unreachable, "state-unusable", message).hint(hint)
-    };
-    let journal = SqliteJournal::open(&state.join("journal.db")).map_err(|e| failed("the journal", &e, e.hint()))?;
-    let disk = "nothing was changed; check the disk and the permissions of the state directory";
-    let blobs: Arc<dyn Blobs> =
-        Arc::new(FileBlobs::open(&state.join("blobs")).map_err(|e| failed("the blobs", &e, disk))?);
-    let key = Key::load_or_create(&state.join("key")).map_err(|e| failed("the state's key", &e, e.hint()))?;
-    let sealed = SealedSecrets::open(&state.join("sealed"), &key).map_err(|e| failed("the secrets", &e, e.hint()))?;
+/// Puts an engine together over what is kept of a state, and the folder of what runs here. Everything in it is opened, nothing is
+/// started yet.
+pub(crate) fn world(state: &Path, binary: &Path, kept: Kept) -> Result<World, Refused> {
+    let sealed = SealedSecrets::open(&state.join("sealed"), &kept.key);
+    let sealed = sealed.map_err(|e| failed("the secrets", &e, e.hint()))?;
     let sealed = Arc::new(sealed);
     let options = NodeOptions::new(state.into(), binary.into(), vault::source(sealed.clone()));
     let node = Arc::new(Node::new(options)?);
     let router = Arc::new(ProxyRouter::new(state.into(), binary.into()));
-    let releases = Arc::new(KeptReleases { blobs: blobs.clone(), cache: Mutex::default() });
+    let releases = Arc::new(KeptReleases { blobs: kept.blobs.clone(), cache: Mutex::default() });
     let endpoint = Endpoint::of(|name| std::env::var(name).ok());
     let (secrets, logins) = (vault::source(sealed.clone()), crate::registry::engine_logins());
+    let kube_secrets = secrets.clone();
     let docker = Docker::new(DockerOptions { state: state.into(), secrets, logins, endpoint });
     let artifacts = NodeArtifacts(node.clone());
     let targets = Arc::new(Targets { node, docker, artifacts });
     let managed = Managed::new(targets.clone(), targets.clone(), router.clone(), releases.clone());
-    let driver = Arc::new(Everywhere { managed, kubernetes: Kubernetes::new(state, releases.clone()), releases });
+    let only_clusters = kept.only_clusters();
+    let kubernetes = kept.kubernetes(state, releases.clone(), kube_secrets);
+    let driver = Arc::new(Everywhere { managed, kubernetes, releases, only_clusters });
     let using = targets.clone();
     let in_use = move || {
         let targets = using.clone();
@@ -65,14 +59,15 @@ pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
         Box::pin(all) as std::pin::Pin<Box<dyn Future<Output = Vec<Sha256Hex>> + Send>>
     };
     let ports = Ports {
-        journal: Arc::new(Crashing(journal)),
-        blobs,
+        journal: kept.journal,
+        blobs: kept.blobs,
         driver,
         artifacts: targets,
-        vault: Arc::new(FileVault { key, sealed }),
+        vault: Arc::new(FileVault { key: kept.key, sealed }),
         clock: Arc::new(WallClock),
         ids: Arc::new(new_id),
-        owner: new_owner(),
+        owner: kept.owner,
+        seat: kept.seat,
         in_use: Arc::new(in_use),
     };
     Ok(World { engine: Engine::new(ports), router })
@@ -81,10 +76,6 @@ pub(crate) fn world(state: &Path, binary: &Path) -> Result<World, Refused> {
 fn new_id() -> DeploymentId {
     let text = uuid::Uuid::now_v7().to_string();
     DeploymentId::new(text).unwrap_or_else(|e| unreachable!("a UUID is a well-formed id: {e}"))
-}
-
-fn new_owner() -> OwnerId {
-    OwnerId::new(uuid::Uuid::now_v7().to_string()).unwrap_or_else(|e| unreachable!("a UUID is a well-formed id: {e}"))
 }
 
 struct WallClock;

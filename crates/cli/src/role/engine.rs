@@ -1,8 +1,10 @@
 //! `deployctl engine --state DIR`: one per state directory; started by any command that needs it.
 
 use super::compose::{World, world};
+use super::kept::Kept;
 use super::state_of;
 use crate::binary;
+use crate::state::Namespace;
 use deployctl_api::{API, Hello, SOCKET};
 use deployctl_core::ask::{Refused, RefusedKind};
 use deployctl_core::fault::Fault;
@@ -35,11 +37,13 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     // Kept by a boot unit: it waits its turn instead of leaving, and does not leave when there is nothing to do.
     let stay = args.iter().any(|arg| arg == "--stay");
+    let cluster = args.iter().skip_while(|arg| *arg != "--cluster").nth(1);
+    let cluster = cluster.and_then(|arg| Namespace::of_argument(arg.to_str()?));
     let Some(state) = state_of(args.into_iter()) else { return ExitCode::from(2) };
     let _ = rustix::process::setsid();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let run = runtime.map_err(|e| internal(&e)).and_then(|runtime| {
-        let done = runtime.block_on(run(&state, stay));
+        let done = runtime.block_on(run(&state, cluster.as_ref(), stay));
         runtime.shutdown_timeout(FAREWELL);
         done
     });
@@ -54,7 +58,7 @@ pub(crate) fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
+async fn run(state: &Path, cluster: Option<&Namespace>, stay: bool) -> Result<(), Refused> {
     let lock_path = state.join("engine.lock");
     let Some(_lock) = take(&lock_path, stay).await.map_err(|e| internal(&e))? else {
         return Ok(());
@@ -63,8 +67,15 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
     crate::wake::write_pid(state).map_err(|e| internal(&e))?;
     crash::point("engine.locked");
     sweep(state);
-    let World { engine, router } = world(state, &copy)?;
-    engine.recover().await?;
+    let kept = match cluster {
+        None => Kept::in_folder(state)?,
+        Some(namespace) => Kept::in_namespace(namespace).await?,
+    };
+    let World { engine, router } = world(state, &copy, kept)?;
+    match cluster {
+        None => engine.recover().await?,
+        Some(_) => engine.attend().await?,
+    }
     crash::point("engine.recovered");
     let listener = listen(state).map_err(|e| internal(&e))?;
     let shared = Shared {
@@ -76,7 +87,9 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
     let stop = Arc::new(Notify::new());
     let server = tokio::spawn(deployctl_server::serve(listener, shared.clone(), stop.clone()));
     say("ready");
-    tokio::spawn(async move { keep_proxy(&router, &copy).await });
+    if cluster.is_none() {
+        tokio::spawn(async move { keep_proxy(&router, &copy).await });
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| internal(&e))?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -87,13 +100,14 @@ async fn run(state: &Path, stay: bool) -> Result<(), Refused> {
     let _ = std::fs::remove_file(state.join(SOCKET));
     stop.notify_one();
     let _ = tokio::time::timeout(FAREWELL, server).await;
+    let _ = tokio::time::timeout(FAREWELL, engine.retire()).await;
     Ok(())
 }
 
 /// Removes what writers that were killed left half written, beside the files that it should have become.
 fn sweep(state: &Path) {
     let mut folders: Vec<_> = ["", "proxy", "fences", "bin", "docker"].iter().map(|name| state.join(name)).collect();
-    for holder in ["bin", "run", "run-jobs", "docker"] {
+    for holder in ["bin", "run", "run-jobs", "docker", "kubernetes"] {
         let entries = std::fs::read_dir(state.join(holder)).into_iter().flatten().flatten();
         folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
     }

@@ -6,12 +6,13 @@
 use async_trait::async_trait;
 use deployctl_core::config::{AppConfig, TargetConfig};
 use deployctl_core::desired::{Desired, JobGate, Waypoint};
-use deployctl_core::driver::{Capabilities, Checkup, Driver, Observed, Step, Way};
+use deployctl_core::driver::{Capabilities, Checkup, Data, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, JobId, Revision, Scope, Sha256Hex};
-use deployctl_core::instance::{Binding, LogLine, LogQuery};
+use deployctl_core::instance::{Binding, LogLine, LogQuery, SecretValues};
 use deployctl_core::job::JobState;
-use deployctl_core::release::Releases;
+use deployctl_core::preview::Preview;
+use deployctl_core::release::{Release, Releases};
 use deployctl_core::route::SideStats;
 use deployctl_driver_kubernetes::Kubernetes;
 use deployctl_driver_managed::Managed;
@@ -25,6 +26,8 @@ pub(crate) struct Everywhere {
     pub(crate) managed: Managed,
     pub(crate) kubernetes: Kubernetes,
     pub(crate) releases: Arc<dyn Releases>,
+    /// Whether the state may be gone from this machine at any time, with what would run here.
+    pub(crate) only_clusters: bool,
 }
 
 fn is_cluster(config: &AppConfig) -> bool {
@@ -46,8 +49,20 @@ impl Everywhere {
             let there = self.kubernetes.observe(scope).await?;
             observed.instances.extend(there.instances);
             observed.wholes.extend(there.wholes);
+            observed.drift.extend(there.drift);
+            observed.shares.extend(there.shares);
         }
         Ok(observed)
+    }
+
+    /// What runs on this machine needs a state that stays on it.
+    fn fits(&self, scope: &Scope, config: &AppConfig) -> Result<(), Fault> {
+        if is_cluster(config) || !self.only_clusters {
+            return Ok(());
+        }
+        let message = format!("{} would run on this machine, and the state is in a cluster", scope.app);
+        Err(Fault::refused(FaultKind::Spec, message)
+            .hint("nothing was changed; deploy it with a state directory: --state DIR, or no --state at all"))
     }
 
     /// An app stays with what runs it while anything of it runs.
@@ -107,12 +122,35 @@ impl Driver for Everywhere {
     }
 
     async fn claim(&self, scope: &Scope, config: &AppConfig) -> Result<Vec<String>, Fault> {
+        self.fits(scope, config)?;
         self.stays(scope, config).await?;
         self.of(config).claim(scope, config).await
     }
 
-    async fn preview(&self, scope: &Scope, config: &AppConfig) -> Result<Vec<String>, Fault> {
-        self.of(config).preview(scope, config).await
+    async fn preview(
+        &self,
+        scope: &Scope,
+        to: &Release,
+        values: &SecretValues,
+        corrects: bool,
+    ) -> Result<Preview, Fault> {
+        self.of(&to.config).preview(scope, to, values, corrects).await
+    }
+
+    async fn survey(&self, scope: &Scope, to: &Release, path: &[Waypoint]) -> Result<Vec<String>, Fault> {
+        self.of(&to.config).survey(scope, to, path).await
+    }
+
+    async fn kept(&self, scope: &Scope, release: &Release) -> Result<Vec<String>, Fault> {
+        self.of(&release.config).kept(scope, release).await
+    }
+
+    async fn data(&self, scope: &Scope, deletes: bool) -> Result<Option<Vec<Data>>, Fault> {
+        if self.kubernetes.knows(scope) { self.kubernetes.data(scope, deletes).await } else { Ok(None) }
+    }
+
+    async fn retain(&self, scope: &Scope, keep: &[Sha256Hex], fence: Fence) -> Result<Step, Fault> {
+        self.kubernetes.retain(scope, keep, fence).await
     }
 
     async fn bind(&self, scope: &Scope, to: &Desired) -> Result<Binding, Fault> {
@@ -126,9 +164,15 @@ impl Driver for Everywhere {
         self.of_release(&gate.release).await?.job(scope, id, gate, way).await
     }
 
+    async fn job_printed(&self, scope: &Scope, id: &JobId) -> Vec<String> {
+        // A job of anything else is not known there.
+        if self.kubernetes.knows(scope) { self.kubernetes.job_printed(scope, id).await } else { Vec::new() }
+    }
+
     async fn kill_job(&self, scope: &Scope, id: &JobId, way: &Way) -> Result<(), Fault> {
-        // No job runs in a cluster yet.
-        self.managed.kill_job(scope, id, way).await
+        // Where it runs its id does not say; the mark that it was killed does no harm where it never did.
+        self.managed.kill_job(scope, id, way).await?;
+        if self.kubernetes.knows(scope) { self.kubernetes.kill_job(scope, id, way).await } else { Ok(()) }
     }
 
     async fn job_changed(&self, scope: &Scope, id: &JobId) {

@@ -4,6 +4,7 @@ mod compose;
 mod crashing;
 pub(crate) mod engine;
 mod everywhere;
+mod kept;
 mod signed;
 mod targets;
 mod vault;

@@ -178,12 +178,15 @@ impl Artifacts for Targets {
             source @ (ArtifactSource::Path(_) | ArtifactSource::Url(_)) => {
                 self.artifacts.ingest(source, expected).await
             }
+            ArtifactSource::Digests(digests) => Ok(Artifact::pulled(digests)),
         }
     }
 
     async fn has(&self, artifact: &Artifact) -> Result<bool, Fault> {
         match artifact.format {
             ArtifactFormat::ImageId | ArtifactFormat::ImageManifest => self.docker.has(artifact).await,
+            // Where it is pulled from is for the cluster to say.
+            ArtifactFormat::Pulled => Ok(true),
             _ => self.artifacts.has(artifact).await,
         }
     }

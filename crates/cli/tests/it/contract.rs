@@ -21,7 +21,7 @@ use deployctl_sys::process::{self, Identity};
 use deployctl_testkit::contract::{Bench, Character, LAST_LINE, Task};
 use rustix::process::Signal;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const APP: &str = env!("CARGO_BIN_EXE_deployctl-testapp");
@@ -88,12 +88,7 @@ impl Cast {
     }
 
     pub(crate) fn job(&self, task: Task) -> JobGate {
-        let number = match task {
-            Task::Ends => 0,
-            Task::Fails => 1,
-            Task::Stays => 2,
-        };
-        JobGate { what: JobKind::Before(number), release: self.release(Character::Good(1)).id() }
+        JobGate { what: kind(task), release: self.release(Character::Good(1)).id() }
     }
 
     /// Where each job writes its id when it begins.
@@ -102,8 +97,7 @@ impl Cast {
     }
 
     pub(crate) fn begun(&self, job: &JobId) -> usize {
-        let begun = std::fs::read_to_string(self.begun_file()).unwrap_or_default();
-        begun.lines().filter(|line| *line == job.as_str()).count()
+        begun(&self.begun_file(), job)
     }
 
     pub(crate) fn alive(&self) -> Vec<InstanceId> {
@@ -117,27 +111,7 @@ impl Cast {
 
     /// What runs of this bench with this variable, shims aside, and the variable's value.
     fn with_variable(&self, name: &str) -> Vec<(u32, String)> {
-        let start = format!("{name}=").into_bytes();
-        let mut found = Vec::new();
-        for pid in process::all().expect("/proc") {
-            let environment = process::environment(pid);
-            let entries = || environment.split(|byte| *byte == 0);
-            let value = entries().find_map(|entry| entry.strip_prefix(start.as_slice()));
-            if let Some(value) = value.filter(|_| entries().any(|entry| entry == self.mark.as_bytes())) {
-                found.push((pid, String::from_utf8_lossy(value).into_owned()));
-            }
-        }
-        found
-    }
-
-    fn jobs(&self) -> Vec<Command> {
-        let begin = format!("echo \"$DEPLOYCTL_JOB_ID\" >> '{}'", self.begun_file().display());
-        let job = |rest: &str| Command {
-            run: ["/bin/sh", "-c", &format!("{begin}; {rest}")].map(LateText::plain).into(),
-            timeout: Span::secs(600),
-            repeatable: false,
-        };
-        vec![job("sleep 0.1"), job(&format!("echo '{LAST_LINE}'; exit 3")), job("sleep 600 & wait")]
+        with_variable(&self.mark, name)
     }
 
     fn config(&self, character: Character, target: TargetConfig) -> AppConfig {
@@ -156,12 +130,53 @@ impl Cast {
             health: Some(health),
             smoke: Vec::new(),
             migrate: None,
-            hooks: Hooks { before: self.jobs(), after: Vec::new() },
+            hooks: Hooks { before: jobs(&self.begun_file()), after: Vec::new() },
             drain: Span::secs(1),
             deadline: Span::secs(600),
             bake: Span::default(),
         }
     }
+}
+
+/// What runs with the mark `mark` and the variable `name`, and the variable's value.
+pub(crate) fn with_variable(mark: &str, name: &str) -> Vec<(u32, String)> {
+    let start = format!("{name}=").into_bytes();
+    let mut found = Vec::new();
+    for pid in process::all().expect("/proc") {
+        let environment = process::environment(pid);
+        let entries = || environment.split(|byte| *byte == 0);
+        let value = entries().find_map(|entry| entry.strip_prefix(start.as_slice()));
+        if let Some(value) = value.filter(|_| entries().any(|entry| entry == mark.as_bytes())) {
+            found.push((pid, String::from_utf8_lossy(value).into_owned()));
+        }
+    }
+    found
+}
+
+/// The command of each task, by [`kind`]; when it begins, it writes its id into a file.
+pub(crate) fn jobs(begun: &Path) -> Vec<Command> {
+    let begin = format!("echo \"$DEPLOYCTL_JOB_ID\" >> '{}'", begun.display());
+    let job = |rest: &str| Command {
+        run: ["/bin/sh", "-c", &format!("{begin}; {rest}")].map(LateText::plain).into(),
+        timeout: Span::secs(600),
+        repeatable: false,
+    };
+    vec![job("sleep 0.1"), job(&format!("echo '{LAST_LINE}'; exit 3")), job("sleep 600 & wait")]
+}
+
+/// Which of [`jobs`] a task is.
+pub(crate) fn kind(task: Task) -> JobKind {
+    JobKind::Before(match task {
+        Task::Ends => 0,
+        Task::Fails => 1,
+        Task::Stays => 2,
+    })
+}
+
+/// How often a job wrote its id into the file.
+pub(crate) fn begun(file: &Path, job: &JobId) -> usize {
+    let begun = std::fs::read_to_string(file).unwrap_or_default();
+    begun.lines().filter(|line| *line == job.as_str()).count()
 }
 
 fn script(character: Character) -> Vec<LateText> {
@@ -206,7 +221,7 @@ fn route() -> Route {
     }
 }
 
-struct Known(HashMap<Sha256Hex, Arc<Release>>);
+pub(crate) struct Known(pub(crate) HashMap<Sha256Hex, Arc<Release>>);
 
 #[async_trait]
 impl Releases for Known {

@@ -3,6 +3,7 @@
 use super::{AppConfig, TargetConfig};
 use crate::id::Sha256Hex;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Where an artifact comes from, resolved for a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub enum ArtifactSource {
         /// The public key, in PEM.
         key: String,
     },
+    /// Images that a cluster pulls by itself, by their digests, which were asked of their registries already.
+    Digests(Vec<Sha256Hex>),
 }
 
 /// What a release runs: the folder that an artifact unpacks to.
@@ -50,6 +53,20 @@ pub enum ArtifactFormat {
     ImageId,
     /// A container image of a registry: the digest is its manifest's (or its index's), and it can be pulled by it.
     ImageManifest,
+    /// One or several such images, which a cluster pulls by itself: the digest of the one, or one over those of all.
+    Pulled,
+}
+
+impl Artifact {
+    /// Images that a cluster pulls by itself.
+    pub fn pulled(digests: &[Sha256Hex]) -> Self {
+        let all: BTreeSet<&Sha256Hex> = digests.iter().collect();
+        let sha256 = match all.first() {
+            Some(one) if all.len() == 1 => (*one).clone(),
+            _ => Sha256Hex::of(all.iter().map(|one| format!("{one}\n")).collect::<String>().as_bytes()),
+        };
+        Self { sha256, format: ArtifactFormat::Pulled }
+    }
 }
 
 impl AppConfig {

@@ -16,8 +16,24 @@ pub struct KubernetesConfig {
     /// Whether objects of others that are there already are taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopt: bool,
-    /// The objects, images put in, in the order of the files.
+    /// The objects, as `KIND/NAME`, that may be deleted and made anew where something changes that cannot change in place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace: Vec<String>,
+    /// As what commands of a deployment run; none if there is no such command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<JobsAs>,
+    /// The objects, images put in, in the order of the files. A plan has none: they stand in the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<ManifestObject>,
+}
+
+/// The container whose image, environment and mounts the commands of a deployment have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobsAs {
+    /// The workload, by name.
+    pub workload: String,
+    /// The container in it.
+    pub container: String,
 }
 
 /// An object of a cluster and where it stands.
@@ -25,6 +41,6 @@ pub struct KubernetesConfig {
 pub struct ManifestObject {
     /// `FILE:LINE`, for people.
     pub from: String,
-    /// The object. Never a Secret.
+    /// The object. A Secret has references in place of values.
     pub object: Value,
 }

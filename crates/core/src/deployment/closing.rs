@@ -56,7 +56,12 @@ fn succeeded(state: &Deployment, leg: &Leg, now: Millis) -> (Option<Pin>, StackC
 /// Whichever has most of what rests there; the old release where that is undecided.
 fn still_current(leg: &Leg, resting: &Desired) -> Option<Pin> {
     let weight = |pin: &Pin| (resting.weight(&pin.revision), resting.count(&pin.revision));
-    let rests = |pin: &&Pin| !resting.extent(&pin.revision).is_nothing();
+    // A job has no instances to begin with: where nothing of anything is wanted, what is named there is what rests.
+    let has_instances = resting.parts.values().any(|part| !part.extent.is_nothing());
+    let rests = |pin: &&Pin| match has_instances {
+        true => !resting.extent(&pin.revision).is_nothing(),
+        false => resting.parts.contains_key(&pin.revision),
+    };
     let old = leg.from.as_ref().map(|side| &side.pin).filter(rests);
     let new = leg.to.as_ref().map(|side| &side.pin).filter(rests);
     match (old, new) {

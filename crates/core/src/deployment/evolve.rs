@@ -17,7 +17,7 @@ pub fn evolve(state: Option<Deployment>, event: &Event) -> Option<Deployment> {
                 leg.jobs.push(JobRun { gate: gate.clone(), job: job.clone(), ended: None });
             }
         }
-        Event::JobEnded { leg, gate, failure } => {
+        Event::JobEnded { leg, gate, failure, .. } => {
             let run = state.legs.get_mut(*leg).and_then(|l| l.jobs.iter_mut().find(|run| run.gate == *gate));
             if let Some(run) = run {
                 run.ended = Some(failure.clone().map_or(Ok(()), Err));

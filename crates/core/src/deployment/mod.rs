@@ -54,6 +54,9 @@ pub enum Event {
         gate: JobGate,
         /// What went wrong, if anything.
         failure: Option<String>,
+        /// What it printed last, where the target keeps that and nothing went wrong; else the failure tells it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        printed: Vec<String>,
     },
     /// A hold began.
     HoldStarted {

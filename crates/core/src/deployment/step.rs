@@ -31,6 +31,8 @@ pub struct Evidence {
     pub wholes_since: BTreeMap<Revision, Millis>,
     /// How jobs are that were started.
     pub jobs: Vec<(JobGate, JobState)>,
+    /// What those printed that ended well.
+    pub printed: Vec<(JobGate, Vec<String>)>,
     /// What HTTP smoke tests said.
     pub smoke: BTreeMap<usize, Result<(), String>>,
     /// Requests since the waypoint was entered.
@@ -129,7 +131,7 @@ fn condemned(state: &Deployment, leg: usize, waypoint: &Waypoint, evidence: &Evi
         return None;
     }
     let version = &target?.pin.version;
-    if extent == Extent::Auto {
+    if extent.is_whole() {
         // Its instances are the target's: it starts others for those that fail, and says itself when that has no end.
         return condemned_whole(state, target?, evidence, now);
     }
@@ -213,6 +215,8 @@ fn weigh(state: &Deployment, leg: usize, here: &LegState, gate: &Gate, evidence:
             Some(Ok(())) => Weighed::Pass,
             Some(Err(why)) => Weighed::Fail(format!("smoke test #{} failed: {why}", index + 1)),
         },
+        // Nothing is held before it is there.
+        Gate::Hold(_) if here.hold_until.is_none() && !evidence.settled => wait(evidence.pending.clone()),
         Gate::Hold(span) => hold(here, leg, *span, now),
         Gate::Analysis { new, old, requests_min } => analysis(evidence, new, old, *requests_min),
     }
@@ -255,7 +259,9 @@ fn weigh_job(state: &Deployment, leg: usize, here: &LegState, gate: &JobGate, ev
         None => {}
     }
     let ended = |failure: Option<String>| {
-        Weighed::Other(Outcome::Happened(vec![Event::JobEnded { leg, gate: gate.clone(), failure }]))
+        let printed = evidence.printed.iter().filter(|(g, _)| g == gate && failure.is_none());
+        let printed = printed.flat_map(|(_, lines)| lines.clone()).collect();
+        Weighed::Other(Outcome::Happened(vec![Event::JobEnded { leg, gate: gate.clone(), failure, printed }]))
     };
     match evidence.jobs.iter().find(|(g, _)| g == gate).map(|(_, state)| state) {
         None => Weighed::Other(Outcome::Job(gate.clone())),

@@ -10,8 +10,16 @@ use crate::time::Millis;
 pub fn turn_back(state: &Deployment, reason: &str, cancelled: bool, now: Millis) -> Event {
     let begun = state.legs.iter().enumerate().rev().filter(|(_, leg)| leg.binding.is_some());
     let begun: Vec<usize> = begun.map(|(index, _)| index).collect();
+    let verdict = if cancelled { Verdict::Cancelled } else { Verdict::Failed };
+    if let Some(&index) = begun.iter().find(|&&index| state.deletes_data(index)) {
+        let app = &state.plan.legs[index].scope.app;
+        let reason = format!(
+            "{reason}; not turned back: the data of {app} is being deleted. `deployctl down --delete-data` goes on with it, `deployctl \
+             deploy` begins anew with what is left"
+        );
+        return Event::Closed(Closed { verdict, restored: false, reason });
+    }
     if let Some(app) = begun.iter().find_map(|&index| no_way_back(state, index)) {
-        let verdict = if cancelled { Verdict::Cancelled } else { Verdict::Failed };
         let reason = format!(
             "{reason}; not turned back: the migration of {app} cannot be undone. Deploy a release that works with the migrated \
              data, or go back all the same with `deployctl rollback --across-migration`"
@@ -26,6 +34,14 @@ pub fn turn_back(state: &Deployment, reason: &str, cancelled: bool, now: Millis)
 pub fn not_restored(back: &Back, why: &str) -> Closed {
     let verdict = if back.cancelled { Verdict::Cancelled } else { Verdict::Failed };
     Closed { verdict, restored: false, reason: format!("{}; {why}", back.reason) }
+}
+
+impl Deployment {
+    /// Whether what holds data goes now, or is gone: it does when nothing else of the leg is left, at its last waypoint.
+    pub fn deletes_data(&self, leg: usize) -> bool {
+        let (plan, here) = (&self.plan.legs[leg], &self.legs[leg]);
+        plan.delete_data && self.back.is_none() && here.reached + 1 >= plan.path.len()
+    }
 }
 
 fn migration_ran(state: &Deployment, index: usize) -> bool {

@@ -246,10 +246,41 @@ fn what_stopped_half_way_rests_where_it_stands_and_the_larger_share_is_current()
 }
 
 #[test]
+fn a_job_without_instances_is_current_wherever_its_walk_ends() {
+    for (at, current) in [(0, 1), (1, 2)] {
+        let mut leg = upgrade();
+        leg.start = Desired::only(&rev(1), 0, false);
+        leg.path.truncate(2);
+        for (waypoint, n) in leg.path.iter_mut().zip([1, 2]) {
+            waypoint.desired = Desired::only(&rev(n), 0, false);
+        }
+        let end = ends(&folded(vec![leg], &reached(0, at)), Verdict::RolledBack);
+        assert_eq!(end.current.map(|pin| pin.revision), Some(rev(current)), "at waypoint {at}");
+    }
+}
+
+#[test]
 fn down_leaves_nothing_current_and_the_stack_as_it_is() {
     let leg = leg(Some(blue_green()), None, desired(&[(1, 2, Share::Weight(FULL))]));
     let end = ends(&folded(vec![leg], &reached(0, 1)), Verdict::Succeeded);
     assert_eq!((end.current, end.resting, end.stack), (None, Desired::nothing(), StackChange::Same));
+}
+
+#[test]
+fn a_turned_back_down_has_deleted_no_data() {
+    let mut down = leg(Some(blue_green()), None, desired(&[(1, 2, Share::Weight(FULL))]));
+    down.delete_data = true;
+    down.path.push(deployctl_core::desired::Waypoint { desired: Desired::nothing(), floor: 0, gates: Vec::new() });
+    let begun = folded(vec![down.clone()], &reached(0, 0));
+    assert!(!begun.deletes_data(0), "something else is left");
+    let event = turn_back(&begun, "cancelled", true, NOW);
+    assert!(matches!(event, Event::TurnedBack { .. }), "{event:?}");
+    assert!(!and(begun, &event).deletes_data(0));
+    let deletes = folded(vec![down], &reached(0, 1));
+    assert!(deletes.deletes_data(0));
+    let Event::Closed(closed) = turn_back(&deletes, "cancelled", true, NOW) else { panic!("it was turned back") };
+    assert_eq!((closed.verdict, closed.restored), (Verdict::Cancelled, false));
+    assert!(closed.reason.starts_with("cancelled; not turned back: the data of "), "{}", closed.reason);
 }
 
 #[test]
@@ -271,7 +302,7 @@ fn events_that_do_not_fit_change_nothing() {
         started(9),
         Event::Reached { leg: 9, waypoint: 0 },
         Event::HoldStarted { leg: 9, until: NOW },
-        Event::JobEnded { leg: 0, gate: job(JobKind::Undo), failure: None },
+        Event::JobEnded { leg: 0, gate: job(JobKind::Undo), failure: None, printed: Vec::new() },
         Event::Opened { plan: state.plan.clone(), reason: None, deadline: NOW },
     ];
     for stray in strays {

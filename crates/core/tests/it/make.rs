@@ -155,7 +155,21 @@ pub(crate) fn leg(from: Option<AppConfig>, to: Option<AppConfig>, start: Desired
         Some(side) => path(&start, &Goal { to: &side.pin.revision, config: &side.config, tested: true, alone }),
         None => path_down(&start),
     };
-    Leg { scope: scope(), from, to, start, path, migration: None, keep: 0, costs: Vec::new(), changes: Vec::new() }
+    let (costs, changes, foreseen) = Default::default();
+    Leg {
+        scope: scope(),
+        from,
+        to,
+        start,
+        path,
+        migration: None,
+        keep: 0,
+        costs,
+        corrects: false,
+        changes,
+        delete_data: false,
+        foreseen,
+    }
 }
 
 pub(crate) fn plan_of(legs: Vec<Leg>) -> Plan {

@@ -112,10 +112,13 @@ fn a_restart_takes_its_place_on_the_stack_with_new_instances() {
 #[test]
 fn down_leads_to_nothing_once() {
     let v1 = blue_green("v1");
-    let leg = plan_leg(&after(&[&v1]), Some(&v1.config), true, &Wish::Down).unwrap();
+    let leg = plan_leg(&after(&[&v1]), Some(&v1.config), true, &Wish::Down { delete_data: false }).unwrap();
     assert_eq!((leg.to.as_ref(), leg.keep, leg.path.len()), (None, 1, 1));
     assert_eq!(leg.path[0].desired, Desired::nothing());
-    assert_eq!(plan_leg(&State::default(), None, true, &Wish::Down), None);
+    assert_eq!(plan_leg(&State::default(), None, true, &Wish::Down { delete_data: false }), None);
+    // Data that was left may go later.
+    let leg = plan_leg(&State::default(), None, true, &Wish::Down { delete_data: true }).unwrap();
+    assert!(leg.delete_data && leg.to.is_none() && leg.path.len() == 2);
 }
 
 #[test]
@@ -208,8 +211,8 @@ fn legs_of_a_plan_share_its_time_and_name_their_basis() {
 
 #[test]
 fn what_a_target_cannot_do_is_refused_before_anything_is_touched() {
-    let all = Capabilities { side_by_side: true, split: true, by_itself: false };
-    let one = Capabilities { side_by_side: false, split: false, by_itself: false };
+    let all = Capabilities { side_by_side: true, split: true, by_itself: false, jobs: true };
+    let one = Capabilities { side_by_side: false, split: false, by_itself: false, jobs: true };
     let unrouted = |strategy| AppConfig { route: None, ..config(strategy, 1) };
     let said = |config: &AppConfig, capabilities| refusal(config, capabilities).unwrap_or_default();
     let cases = [

@@ -106,6 +106,14 @@ fn a_hold_is_recorded_and_waited_for() {
 }
 
 #[test]
+fn a_hold_begins_when_what_is_held_is_there() {
+    let state = at(1, AppConfig { bake: Span::secs(5), ..blue_green() });
+    let mut seen = evidence(both(Ready, Ready));
+    (seen.settled, seen.pending) = (false, "pods are replaced".into());
+    assert_eq!(waits(step(&state, 0, &seen, NOW)), ("pods are replaced".into(), None));
+}
+
+#[test]
 fn a_smoke_test_is_made_once_and_turns_back() {
     let state = at(0, AppConfig { smoke: vec![http_smoke()], ..blue_green() });
     let mut seen = evidence(both(Ready, Ready));
@@ -147,7 +155,7 @@ fn a_job_is_looked_at_and_its_end_recorded() {
     };
     let ended = |failure: Option<&str>| {
         let failure = failure.map(str::to_owned);
-        Outcome::Happened(vec![Event::JobEnded { leg: 0, gate: smoke_job(), failure }])
+        Outcome::Happened(vec![Event::JobEnded { leg: 0, gate: smoke_job(), failure, printed: Vec::new() }])
     };
     assert_eq!(waits(end(JobState::Running)).0, "the smoke test #1 runs");
     assert_eq!(end(JobState::Succeeded), ended(None));
@@ -162,9 +170,26 @@ fn a_job_is_looked_at_and_its_end_recorded() {
 }
 
 #[test]
+fn what_a_job_printed_that_ended_well_is_recorded_with_its_end() {
+    let mut seen = evidence(both(Ready, Ready));
+    seen.jobs = vec![(smoke_job(), JobState::Succeeded)];
+    seen.printed = vec![(smoke_job(), vec!["3 tables".to_owned()])];
+    let Outcome::Happened(events) = step(&with_job(), 0, &seen, NOW) else { panic!("it has ended") };
+    let [Event::JobEnded { failure: None, printed, .. }] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(printed, &["3 tables"]);
+    // Journals of before have no such lines.
+    let json = serde_json::to_value(&events[0]).unwrap();
+    let mut before = json.clone();
+    before.as_object_mut().unwrap().remove("printed");
+    let read: Event = serde_json::from_value(before.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), before);
+    assert_eq!(json["printed"][0], "3 tables");
+}
+
+#[test]
 fn a_job_that_failed_turns_back() {
     let ended = |failure: Option<String>| {
-        let event = Event::JobEnded { leg: 0, gate: smoke_job(), failure };
+        let event = Event::JobEnded { leg: 0, gate: smoke_job(), failure, printed: Vec::new() };
         let state = deployctl_core::deployment::evolve::evolve(Some(with_job()), &event).unwrap();
         step(&state, 0, &evidence(both(Ready, Ready)), NOW)
     };

@@ -1,7 +1,7 @@
 //! Targets that bring one release to the next by themselves, and are judged as a whole.
 
-use crate::make::{NOW, canary, config, desired, folded, leg, rev, rolling, seen};
-use deployctl_core::config::{AppConfig, KubernetesConfig, Strategy, TargetConfig};
+use crate::make::{NOW, canary, config, desired, folded, leg, pin, rev, rolling, seen};
+use deployctl_core::config::{AppConfig, KubernetesConfig, ManifestObject, Strategy, TargetConfig};
 use deployctl_core::deployment::closing::closing;
 use deployctl_core::deployment::step::{Evidence, Outcome, step};
 use deployctl_core::deployment::turn_back::turn_back;
@@ -9,8 +9,10 @@ use deployctl_core::deployment::{Closed, Event, Verdict};
 use deployctl_core::desired::{Desired, Extent, Gate, Part, Share};
 use deployctl_core::driver::{Capabilities, Observed};
 use deployctl_core::instance::{Binding, InstanceState};
+use deployctl_core::plan::Side;
 use deployctl_core::planner::refusal;
 use deployctl_core::scope;
+use deployctl_core::strategy::{Goal, path};
 use deployctl_core::time::Span;
 use deployctl_core::view::waypoint_words;
 
@@ -20,7 +22,9 @@ fn cluster() -> AppConfig {
         namespace: "shop".into(),
         patience: Span::secs(60),
         adopt: false,
-        objects: Vec::new(),
+        replace: Vec::new(),
+        jobs: None,
+        objects: vec![ManifestObject { from: "web.yaml:1".into(), object: "a large one".into() }],
     };
     AppConfig { target: TargetConfig::Kubernetes(kubernetes), route: None, ..config(rolling(1, 0), 1) }
 }
@@ -46,6 +50,15 @@ fn unhealthy() -> InstanceState {
 }
 
 #[test]
+fn a_plan_has_no_objects_and_the_rest_of_the_configuration() {
+    let side = Side::new(pin(rev(1), "v1"), &cluster());
+    let text = serde_json::to_string(&side).expect("JSON");
+    assert!(!text.contains("objects") && !text.contains("a large one"), "{text}");
+    assert_eq!(serde_json::from_str::<Side>(&text).expect("a side"), side);
+    assert_eq!((side.config.target.patience(), side.config.deadline), (Some(Span::secs(60)), cluster().deadline));
+}
+
+#[test]
 fn one_waypoint_leads_there_and_one_leads_back() {
     let forward = leg(Some(cluster()), Some(cluster()), auto(1));
     assert_eq!(forward.path.len(), 1);
@@ -63,15 +76,87 @@ fn one_waypoint_leads_there_and_one_leads_back() {
 
 #[test]
 fn only_rolling_is_built_and_the_rest_is_refused_before_anything_is_touched() {
-    let by_itself = Capabilities { side_by_side: false, split: false, by_itself: true };
+    let by_itself = Capabilities { side_by_side: false, split: false, by_itself: true, jobs: true };
     assert_eq!(refusal(&cluster(), by_itself), None);
-    for strategy in [canary(&[1_000]), Strategy::BlueGreen, Strategy::Recreate] {
+    for strategy in [canary(&[1_000]), Strategy::BlueGreen] {
         let refused = refusal(&AppConfig { strategy, ..cluster() }, by_itself).unwrap();
         assert_eq!(
             refused,
             "this target brings one release to the next by itself; only `strategy: rolling` is built for it"
         );
     }
+    let beside = Capabilities { side_by_side: true, split: true, ..by_itself };
+    for strategy in [canary(&[1_000]), Strategy::BlueGreen, rolling(1, 0)] {
+        assert_eq!(refusal(&AppConfig { strategy, ..cluster() }, beside), None);
+    }
+    let refused = refusal(&AppConfig { strategy: Strategy::Recreate, ..cluster() }, beside).unwrap();
+    assert_eq!(refused, "this target decides itself what runs; `strategy: recreate` is not built for it");
+}
+
+fn beside(parts: &[(u32, Extent, u32)]) -> Desired {
+    let part =
+        |(n, extent, weight): &(u32, Extent, u32)| (rev(*n), Part { extent: *extent, share: Share::Weight(*weight) });
+    let base = parts.iter().max_by_key(|(_, _, weight)| *weight).map(|(n, _, _)| rev(*n));
+    Desired { base, parts: parts.iter().map(part).collect() }
+}
+
+/// The waypoints from `from` to v2, or on the way back.
+fn walked(from: &Desired, strategy: Strategy, tested: bool) -> Vec<Desired> {
+    let config = AppConfig { strategy, ..cluster() };
+    let path = path(from, &Goal { to: &rev(2), config: &config, tested, alone: false });
+    path.into_iter().map(|waypoint| waypoint.desired).collect()
+}
+
+#[test]
+fn blue_and_green_are_beside_each_other_and_the_target_decides_how_far_they_extend() {
+    use Extent::Auto;
+    let forward = walked(&auto(1), Strategy::BlueGreen, true);
+    let wanted = [
+        beside(&[(1, Auto, 10_000), (2, Auto, 0)]),
+        Desired { base: Some(rev(2)), ..beside(&[(1, Auto, 0), (2, Auto, 10_000)]) },
+        auto(2),
+    ];
+    assert_eq!(forward, wanted);
+    // Back from where both are there and the old one has all: its traffic need not move.
+    assert_eq!(walked(&beside(&[(2, Auto, 10_000), (3, Auto, 0)]), Strategy::BlueGreen, false), [auto(2)]);
+    // From where the new one has all: what was there takes it again, and then the new one goes.
+    let back = walked(&beside(&[(2, Auto, 0), (3, Auto, 10_000)]), Strategy::BlueGreen, false);
+    assert_eq!(back, [beside(&[(2, Auto, 10_000), (3, Auto, 0)]), auto(2)]);
+    // And from where it is alone already.
+    let back = walked(&auto(3), Strategy::BlueGreen, false);
+    assert_eq!(back[0], Desired { base: Some(rev(3)), ..beside(&[(2, Auto, 0), (3, Auto, 10_000)]) });
+    assert_eq!(back[1..], [beside(&[(2, Auto, 10_000), (3, Auto, 0)]), auto(2)]);
+}
+
+#[test]
+fn a_canary_of_a_whole_extends_as_far_as_its_share_takes() {
+    use Extent::{Auto, Enough};
+    let wanted = [
+        beside(&[(1, Auto, 10_000), (2, Enough(1_000), 0)]),
+        beside(&[(1, Auto, 9_000), (2, Enough(1_000), 1_000)]),
+        beside(&[(1, Auto, 9_000), (2, Enough(5_000), 1_000)]),
+        Desired { base: Some(rev(1)), ..beside(&[(1, Auto, 5_000), (2, Enough(5_000), 5_000)]) },
+        Desired { base: Some(rev(1)), ..beside(&[(1, Auto, 5_000), (2, Auto, 5_000)]) },
+        beside(&[(1, Auto, 0), (2, Auto, 10_000)]),
+        auto(2),
+    ];
+    assert_eq!(walked(&auto(1), canary(&[1_000, 5_000]), true), wanted);
+    assert_eq!(
+        waypoint_words(&wanted[1], crate::make::rev_name),
+        "v1: by the target itself @ 90%, v2: enough for 10% @ 10%"
+    );
+    // There is nothing to be compared with, or it is a way back.
+    assert_eq!(walked(&Desired::nothing(), canary(&[1_000]), true), [auto(2)]);
+    let back = walked(&beside(&[(2, Auto, 9_000), (3, Enough(1_000), 1_000)]), canary(&[1_000]), false);
+    assert_eq!(back, [beside(&[(2, Auto, 10_000), (3, Enough(1_000), 0)]), auto(2)]);
+}
+
+#[test]
+fn no_three_are_beside_each_other() {
+    use Extent::Auto;
+    let left = beside(&[(1, Auto, 9_000), (3, Auto, 1_000)]);
+    assert_eq!(walked(&left, Strategy::BlueGreen, true)[..2], [auto(1), beside(&[(1, Auto, 10_000), (2, Auto, 0)])]);
+    assert_eq!(walked(&left, rolling(1, 0), true), [auto(2)]);
 }
 
 #[test]

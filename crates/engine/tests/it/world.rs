@@ -9,12 +9,13 @@ use deployctl_core::config::{
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{DeploymentId, OwnerId, RegionName, Scope, Sha256Hex, Version};
 use deployctl_core::instance::SecretValues;
+use deployctl_core::lease::Seat;
 use deployctl_core::ports::{Artifacts, Clock, NotTaken, Vault};
 use deployctl_core::release::Release;
 use deployctl_core::time::{Millis, Span};
 use deployctl_core::view;
 use deployctl_engine::{Engine, Ports};
-use deployctl_store::{MemoryBlobs, MemoryJournal};
+use deployctl_store::{MemoryBlobs, MemoryJournal, MemoryObjects, ObjectSeat};
 use deployctl_testkit::fake::Fake;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,6 +54,7 @@ impl Artifacts for Paths {
             ArtifactSource::Path(path) if path.starts_with("gone/") => return not("there is no such file", false),
             ArtifactSource::Path(path) if path.starts_with("wrong/") => return not("it has another sha256", true),
             ArtifactSource::Path(path) => path,
+            ArtifactSource::Digests(digests) => return Ok(Artifact::pulled(digests)),
             ArtifactSource::Url(_) | ArtifactSource::Image(_) | ArtifactSource::SignedImage { .. } => {
                 return not("no network here", false);
             }
@@ -101,6 +103,21 @@ impl Vault for NoVault {
 impl World {
     /// A new engine over what there is, recovered.
     pub(crate) async fn engine(&self) -> Arc<Engine> {
+        let engine = self.engine_with(None);
+        engine.recover().await.unwrap();
+        engine
+    }
+
+    /// An engine that is one of several, by what it sees of the seat.
+    pub(crate) async fn one_of_several(&self, who: &str, seen: MemoryObjects) -> Arc<Engine> {
+        let owner = OwnerId::new(who).unwrap();
+        let seat = ObjectSeat::new(Arc::new(seen), owner.clone(), format!("{who}@there"), Span::secs(3));
+        let engine = self.engine_with(Some((owner, Arc::new(seat))));
+        engine.attend().await.unwrap();
+        engine
+    }
+
+    fn engine_with(&self, seat: Option<(OwnerId, Arc<dyn Seat>)>) -> Arc<Engine> {
         let (count, owner) = (self.count.clone(), self.count.fetch_add(1, Ordering::Relaxed));
         let ports = Ports {
             journal: Arc::new(self.journal.clone()),
@@ -112,12 +129,13 @@ impl World {
             ids: Arc::new(move || {
                 DeploymentId::new(format!("d-{:06}", count.fetch_add(1, Ordering::Relaxed))).unwrap()
             }),
-            owner: OwnerId::new(format!("o-{owner}")).unwrap(),
+            owner: seat
+                .as_ref()
+                .map_or_else(|| OwnerId::new(format!("o-{owner}")).unwrap(), |(owner, _)| owner.clone()),
+            seat: seat.map(|(_, seat)| seat),
             in_use: Arc::new(|| Box::pin(async { Vec::new() })),
         };
-        let engine = Engine::new(ports);
-        engine.recover().await.unwrap();
-        engine
+        Engine::new(ports)
     }
 }
 
@@ -175,7 +193,7 @@ pub(crate) fn leg(app: &str, version: &str, config: AppConfig) -> DeployLeg {
 }
 
 pub(crate) fn deploy(legs: Vec<DeployLeg>) -> Deploy {
-    Deploy { legs, after: None, approvals: 0, spec: None, by: by(), plan: None }
+    Deploy { legs, after: None, approvals: 0, spec: None, by: by(), plan: None, id: None, correct_drift: false }
 }
 
 pub(crate) fn by() -> By {
@@ -184,7 +202,7 @@ pub(crate) fn by() -> By {
 
 pub(crate) fn rollback(app: &str) -> Rollback {
     let place = Selection { app: Some(app.parse().unwrap()), ..Selection::default() };
-    Rollback { place, version: None, from: None, across_migration: false, by: by() }
+    Rollback { place, version: None, from: None, across_migration: false, by: by(), id: None }
 }
 
 /// The release that a leg becomes.

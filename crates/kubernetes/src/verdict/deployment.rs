@@ -5,9 +5,10 @@ use super::pod;
 use super::read::{self, Condition};
 use super::set::Set;
 use super::workload::{available, current, left, refused, status, unseen, wanted};
-use super::{Word, cause};
+use super::{Trouble, Word, cause};
 use serde_json::Value;
 
+const OVERDUE: &str = "ProgressDeadlineExceeded";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// Right when all pods are of the current template, available, and no other is left: what `kubectl rollout status` waits
@@ -39,7 +40,9 @@ pub(super) fn judge(set: &Set<'_>, object: &Value) -> Finding {
     let stuck = Condition::of(object, "Progressing").filter(|c| c.is_false());
     match stuck {
         Some(stuck) if found.word != Word::Failed => {
-            Finding::failed(format!("{}; {}", stuck.says().trim_end_matches('.'), found.reason))
+            let failed = Finding::failed(format!("{}; {}", stuck.says().trim_end_matches('.'), found.reason));
+            let trouble = if stuck.reason() == OVERDUE { Trouble::Overdue } else { failed.trouble };
+            Finding { trouble, ..failed }
         }
         _ if found.word != Word::Failed && read::is(object, "/spec/paused") => {
             Finding::trouble(format!("it is paused; {}", found.reason))

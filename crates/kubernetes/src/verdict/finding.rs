@@ -1,6 +1,6 @@
 //! What a rule says.
 
-use super::Word;
+use super::{Trouble, Word};
 
 /// A verdict before it is anybody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,30 +8,35 @@ pub(super) struct Finding {
     pub(super) word: Word,
     pub(super) reason: String,
     /// Whether something is wrong, rather than merely on its way.
-    pub(super) is_trouble: bool,
+    pub(super) trouble: Trouble,
 }
 
 impl Finding {
     pub(super) fn ready(reason: impl Into<String>) -> Self {
-        Self { word: Word::Ready, reason: reason.into(), is_trouble: false }
+        Self { word: Word::Ready, reason: reason.into(), trouble: Trouble::None }
     }
 
     /// On its way, and nothing is wrong.
     pub(super) fn waits(reason: impl Into<String>) -> Self {
-        Self { word: Word::Progressing, reason: reason.into(), is_trouble: false }
+        Self { word: Word::Progressing, reason: reason.into(), trouble: Trouble::None }
+    }
+
+    /// On its way, and perhaps only slow.
+    pub(super) fn slow(trouble: Trouble, reason: impl Into<String>) -> Self {
+        Self { word: Word::Progressing, reason: reason.into(), trouble }
     }
 
     /// Something is wrong that may heal.
     pub(super) fn trouble(reason: impl Into<String>) -> Self {
-        Self { word: Word::Progressing, reason: reason.into(), is_trouble: true }
+        Self { word: Word::Progressing, reason: reason.into(), trouble: Trouble::Wrong }
     }
 
     pub(super) fn failed(reason: impl Into<String>) -> Self {
-        Self { word: Word::Failed, reason: reason.into(), is_trouble: true }
+        Self { word: Word::Failed, reason: reason.into(), trouble: Trouble::Wrong }
     }
 
     pub(super) fn unknown(reason: impl Into<String>) -> Self {
-        Self { word: Word::Unknown, reason: reason.into(), is_trouble: false }
+        Self { word: Word::Unknown, reason: reason.into(), trouble: Trouble::None }
     }
 
     /// The same word, and its reason after others.
@@ -39,14 +44,13 @@ impl Finding {
         Self { reason: format!("{what}: {}", self.reason), ..self }
     }
 
+    pub(super) fn is_trouble(&self) -> bool {
+        self.trouble != Trouble::None
+    }
+
     /// What is to be told first.
-    fn rank(&self) -> u8 {
-        match (self.word, self.is_trouble) {
-            (Word::Failed, _) => 3,
-            (_, true) => 2,
-            (Word::Ready, _) => 0,
-            _ => 1,
-        }
+    fn rank(&self) -> (bool, Trouble, bool) {
+        (self.word == Word::Failed, self.trouble, self.word != Word::Ready)
     }
 
     /// Of several about one thing, the first of the worst.

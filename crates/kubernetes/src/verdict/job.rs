@@ -1,5 +1,6 @@
 //! Jobs and CronJobs.
 
+use super::Trouble;
 use super::finding::Finding;
 use super::pod;
 use super::read::{self, Condition};
@@ -37,7 +38,8 @@ pub(super) fn judge(set: &Set<'_>, object: &Value) -> Finding {
         return refused.after(&progress);
     }
     let found = pod::explain(set, &progress, set.owned(object, "Pod"));
-    Finding { is_trouble: found.is_trouble || failed > 0, ..found }
+    let trouble = if failed > 0 { Trouble::Wrong } else { found.trouble };
+    Finding { trouble, ..found }
 }
 
 /// Right as soon as it is there: what its jobs do is theirs. That the last one failed is said.

@@ -60,6 +60,22 @@ impl fmt::Display for Word {
     }
 }
 
+/// What is wrong with something that is not right yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// Perhaps nothing: containers run and have not begun yet, as far as they say.
+    Slow,
+    /// Containers run, have begun, and answer their readiness probes badly: they may be slow, or never become ready.
+    Unready,
+    /// Something that heals only if something changes, be it by itself.
+    Wrong,
+    /// It has failed because its time was up, by the cluster's own clock, and nothing else says so: it would still become right. What that
+    /// is worth is known to who could look all that time: [`crate::progress::counts`].
+    Overdue,
+}
+
 /// The verdict on one object, and what it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -75,12 +91,14 @@ pub struct Verdict {
     pub verdict: Word,
     /// Why, for a person: one line, with the words of the cluster where it has any. Never empty.
     pub reason: String,
+    /// Whether something is wrong, as long as it is not right. Not printed.
+    pub trouble: Trouble,
 }
 
 impl Verdict {
     /// As it is printed.
     pub fn json(&self) -> Value {
-        let Self { api_version, kind, namespace, name, verdict, reason } = self;
+        let Self { api_version, kind, namespace, name, verdict, reason, trouble: _ } = self;
         json!({
             "api_version": api_version, "kind": kind, "namespace": namespace, "name": name, "verdict": verdict.word(),
             "reason": reason,
@@ -115,6 +133,7 @@ fn verdict(set: &Set<'_>, object: &Value) -> Verdict {
         namespace: Some(read::namespace(object)).filter(|name| !name.is_empty()).map(str::to_owned),
         name: read::name(object).to_owned(),
         verdict: found.word,
+        trouble: found.trouble,
         reason: one_line(&found.reason),
     }
 }

@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::read::{self, Condition};
 use super::set::Set;
-use super::{cause, container};
+use super::{Trouble, cause, container};
 use serde_json::Value;
 
 /// Right when its condition `Ready` is true, or when it ended well.
@@ -49,10 +49,14 @@ fn on_its_way(set: &Set<'_>, pod: &Value) -> Finding {
     let running = |status: &&Value| status.pointer("/state/running").is_some() && !read::is(status, "/ready");
     if let Some(status) = statuses.iter().find(running) {
         let name = read::text(status, "/name");
-        let probe = set.complaint(pod, &["Unhealthy"], &[]);
-        return match probe {
-            Some(said) => Finding::trouble(format!("container {name} is not ready: {said}")),
-            None => Finding::trouble(format!("container {name} runs and is not ready")),
+        // It has begun as soon as its startup probe succeeded, or at once without one.
+        let begun = status.pointer("/started").is_none_or(|started| *started != Value::Bool(false));
+        return match set.complaint(pod, &["Unhealthy"], &[]) {
+            Some(said) => {
+                let trouble = if begun { Trouble::Unready } else { Trouble::Slow };
+                Finding::slow(trouble, format!("container {name} is not ready: {said}"))
+            }
+            None => Finding::slow(Trouble::Slow, format!("container {name} runs and is not ready")),
         };
     }
     let ready = Condition::of(pod, "Ready");
@@ -104,7 +108,7 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 /// What the pods of a workload have to say about why it is not right: the first of the worst.
 pub(super) fn worst<'a>(set: &Set<'_>, pods: impl IntoIterator<Item = &'a Value>) -> Option<Finding> {
     let judged = pods.into_iter().filter(counts).map(|pod| judge(set, pod).after(&format!("pod {}", read::name(pod))));
-    Finding::worst(judged).filter(|worst| worst.is_trouble)
+    Finding::worst(judged).filter(Finding::is_trouble)
 }
 
 /// How a workload stands: `progress` says how far it is, and the worst of its pods why it is not further.

@@ -25,8 +25,12 @@ pub(super) fn judge(set: &Set<'_>, object: &Value) -> Finding {
     let [all, ready] = ["replicas", "availableReplicas"].map(|name| status(object, name));
     let update = read::text(object, "/status/updateRevision");
     let is_one_revision = update == read::text(object, "/status/currentRevision");
-    // With one revision alone all pods have it, and the controller does not count them.
-    let updated = if is_one_revision { all } else { status(object, "updatedReplicas") };
+    // With one revision alone all pods have it, and the controller does not count them; unless it was gone back to before all pods were
+    // of another one.
+    let updated = match is_one_revision {
+        true => all - strays(set, object, update, all),
+        false => status(object, "updatedReplicas"),
+    };
     let to_update = (wanted - partition).max(0);
     if all == wanted && ready >= wanted && updated >= to_update {
         return Finding::ready(match partition {
@@ -51,11 +55,22 @@ pub(super) fn judge(set: &Set<'_>, object: &Value) -> Finding {
         set.owned(object, "Pod").into_iter().partition(|pod| read::label(pod, HASH) == Some(update));
     let found = pod::explain(set, &progress, new);
     match pod::worst(set, old) {
-        Some(before) if !found.is_trouble => {
+        Some(before) if !found.is_trouble() => {
             Finding::trouble(format!("{progress}; the update waits for one of the earlier version: {}", before.reason))
         }
         _ => found,
     }
+}
+
+/// How many pods are of another revision than the only one that the status speaks of.
+fn strays(set: &Set<'_>, object: &Value, update: &str, all: i64) -> i64 {
+    let pods = set.owned(object, "Pod");
+    if pods.is_empty() {
+        let counted = status(object, "updatedReplicas");
+        return if counted > 0 { (all - counted).max(0) } else { 0 };
+    }
+    let strays = pods.into_iter().filter(|pod| read::label(pod, HASH).is_some_and(|hash| hash != update));
+    strays.filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none()).count().try_into().unwrap_or(i64::MAX)
 }
 
 /// Right when every node that is to have a pod has one, of the current template and available.

@@ -271,5 +271,6 @@ fn shown(source: &ArtifactSource) -> String {
         ArtifactSource::Path(path) | ArtifactSource::Image(path) => path.clone(),
         ArtifactSource::SignedImage { image, .. } => image.clone(),
         ArtifactSource::Url(url) => source::without_password(url),
+        ArtifactSource::Digests(_) => "images of a cluster".into(),
     }
 }

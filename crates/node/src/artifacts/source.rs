@@ -29,6 +29,10 @@ pub(super) fn get(source: &ArtifactSource, to: &Path, limits: &Limits) -> Result
             download(url, &mut sink, to, limits)?;
             (name.clone(), format_of(&name))
         }
+        ArtifactSource::Digests(_) => {
+            let message = "images of a cluster are no files, and processes do not run in one";
+            return Err(IngestError::new(IngestKind::Refused, message));
+        }
         ArtifactSource::Image(image) | ArtifactSource::SignedImage { image, .. } => {
             let message = format!("{image} is a container image, and processes do not run in one");
             return Err(IngestError::new(IngestKind::Refused, message));

@@ -36,7 +36,7 @@ pub(super) fn unpack(
             begins_with(&file, b"PK", "zip")?;
             zip(BufReader::new(file), &mut sink)?;
         }
-        ArtifactFormat::ImageId | ArtifactFormat::ImageManifest => {
+        ArtifactFormat::ImageId | ArtifactFormat::ImageManifest | ArtifactFormat::Pulled => {
             let message = "this is a container image, and processes do not run in one";
             return Err(IngestError::new(IngestKind::Refused, message));
         }

@@ -1,6 +1,7 @@
 //! What can be told from the files of a directory.
 
 use super::Listing;
+use super::cluster::{self, Cluster};
 use crate::diagnostic::Findings;
 use crate::source::{Source, Sources};
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub(super) struct App {
     pub(super) container: Option<Container>,
     /// It is a Compose project, of these services.
     pub(super) compose: Option<Vec<String>>,
+    /// It is objects of a cluster.
+    pub(super) cluster: Option<Cluster>,
 }
 
 /// What a file for images says of the container.
@@ -60,10 +63,19 @@ pub(super) const COMPOSE: &[&str] = &[
 pub(super) fn look(listing: &Listing) -> Found {
     let file = |name: &str| listing.files.get(name).map(String::as_str);
     let mut found = Found::default();
+    let cluster = cluster::look(listing);
     if let Some((path, text)) = COMPOSE.iter().find_map(|path| Some((path, file(path)?))) {
         // It says what there is; what else lies there is what it builds.
         let (name, seen) = (listing.name.clone(), (*path).to_owned());
         found.apps.push(App { name, seen, compose: Some(services(text)), ..App::default() });
+        let elsewhere = "on a cluster an app says `target: kubernetes`; see docs/kubernetes.md";
+        found.later.extend(cluster.map(|cluster| format!("{}: {elsewhere}", cluster.path)));
+        return found;
+    }
+    if let Some(cluster) = cluster {
+        let images = ["Dockerfile", "Containerfile"].into_iter().filter(|name| file(name).is_some());
+        found.later.extend(images.map(|name| format!("{name}: build its image and push it before you deploy")));
+        found.apps.push(App { name: listing.name.clone(), cluster: Some(cluster), ..App::default() });
         return found;
     }
     if let Some(text) = file("Procfile") {
@@ -82,17 +94,6 @@ pub(super) fn look(listing: &Listing) -> Found {
     }
     let runs = |app: &App| app.command.first().is_some_and(|program| !program.trim().is_empty());
     found.apps.retain(|app| app.container.is_some() || runs(app));
-    for path in listing.files.keys() {
-        let what = match path.rsplit('/').next() {
-            Some("Chart.yaml") => "`target: helm` is not built yet",
-            Some("kustomization.yaml") => "Kustomize overlays are not built yet",
-            Some(_) if path.contains('/') => {
-                "for manifests say `target: kubernetes`, `context`, `namespace` and `manifests`"
-            }
-            _ => continue,
-        };
-        found.later.push(format!("{path}: {what}"));
-    }
     found
 }
 

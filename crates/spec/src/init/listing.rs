@@ -1,9 +1,10 @@
 //! What a directory has, as far as it matters for a start.
 
+use super::cluster::FOLDERS;
 use super::found::COMPOSE;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A directory: its name, and the texts of the files that are looked at, by their relative paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +31,10 @@ const TELLING: &[&str] = &[
     "Chart.yaml",
     "kustomization.yaml",
     "chart/Chart.yaml",
-    "deploy/kustomization.yaml",
-    "k8s/kustomization.yaml",
+    "helm/Chart.yaml",
 ];
-/// Directories whose YAML files may be manifests.
-const MANIFESTS: &[&str] = &["k8s", "kubernetes", "manifests", "deploy"];
+/// Directories whose YAML files may be manifests, an overlay or a chart are so many deep.
+const DEPTH: usize = 3;
 const BYTES_MAX: u64 = 256 * 1024;
 const FILES_MAX: usize = 200;
 
@@ -49,15 +49,25 @@ impl Listing {
                 files.insert((*path).to_string(), text);
             }
         }
-        for folder in MANIFESTS {
-            let entries = std::fs::read_dir(dir.join(folder)).into_iter().flatten().flatten().take(FILES_MAX);
-            for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
-                if name.ends_with(".yaml") || name.ends_with(".yml") {
-                    files.entry(format!("{folder}/{name}")).or_default();
-                }
-            }
+        for folder in FOLDERS.iter().chain(&["charts"]) {
+            walk(dir.join(folder), folder, DEPTH, &mut files);
         }
         Self { name, files }
+    }
+}
+
+/// Takes in the YAML files of a directory and below. Links are not followed.
+fn walk(dir: PathBuf, name: &str, depth: usize, files: &mut BTreeMap<String, String>) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().take(FILES_MAX);
+    for entry in entries {
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        let (path, at) = (format!("{name}/{file}"), entry.path());
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && depth > 1 && !file.starts_with('.') {
+            walk(at, &path, depth - 1, files);
+        } else if !is_folder && files.len() < FILES_MAX && (file.ends_with(".yaml") || file.ends_with(".yml")) {
+            files.entry(path).or_insert_with(|| text(&at).unwrap_or_default());
+        }
     }
 }
 

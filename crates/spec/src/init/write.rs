@@ -1,5 +1,6 @@
 //! The text of a start.
 
+use super::cluster;
 use super::found::{App, Container, Found};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -8,18 +9,20 @@ const HEAD: &str = "\
 # What is deployed, and where to. `deployctl validate` checks this file, `deployctl schema` describes it to editors.
 ";
 
-const ENVIRONMENTS: &str = "
-environments: # in order of promotion
-  dev: {}
-  prod:
-    after: dev # only what succeeded in dev may come here
-    # listen: 0.0.0.0:80 # without it, a free port on 127.0.0.1 is chosen once and kept
+const LISTEN: &str = "    # listen: 0.0.0.0:80 # without it, a free port on 127.0.0.1 is chosen once and kept
 ";
 
 pub(super) fn write(folder: &str, found: &Found) -> String {
     let mut out = String::from(HEAD);
     let _ = writeln!(out, "project: {}", label(folder));
-    out.push_str(ENVIRONMENTS);
+    let cluster = found.apps.iter().find_map(|app| app.cluster.as_ref());
+    if cluster.is_some() {
+        out.push_str(cluster::STATE);
+    }
+    write_environments(&mut out, cluster.map_or(&[], |cluster| cluster.environments.as_slice()));
+    if cluster.is_none() {
+        out.push_str(LISTEN);
+    }
     if !found.later.is_empty() {
         out.push_str("\n# Found here, and not deployed by this file:\n");
         for line in &found.later {
@@ -40,7 +43,27 @@ pub(super) fn write(folder: &str, found: &Found) -> String {
     out
 }
 
+/// In order of promotion; without names, the usual ones.
+fn write_environments(out: &mut String, names: &[String]) {
+    let usual = ["dev".to_owned(), "prod".to_owned()];
+    let names = if names.is_empty() { &usual } else { names };
+    out.push_str("\nenvironments: # in order of promotion\n");
+    let mut before: Option<&str> = None;
+    for name in names {
+        let _ = match before {
+            None => writeln!(out, "  {name}: {{}}"),
+            Some(before) => {
+                writeln!(out, "  {name}:\n    after: {before} # only what succeeded in {before} may come here")
+            }
+        };
+        before = Some(name);
+    }
+}
+
 fn write_app(out: &mut String, name: &str, app: &App) {
+    if let Some(cluster) = &app.cluster {
+        return cluster::write(out, name, cluster);
+    }
     if let Some(services) = &app.compose {
         return write_compose(out, name, &app.seen, services);
     }
@@ -145,7 +168,7 @@ fn write_placeholder(out: &mut String, name: &str) {
 }
 
 /// A name that is well formed, as near to `text` as can be.
-fn label(text: &str) -> String {
+pub(super) fn label(text: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let name: String = text.chars().map(plain).take(40).collect();
     match name.trim_matches('-') {
@@ -161,7 +184,7 @@ fn list(words: &[String]) -> String {
 }
 
 /// A text as YAML, in which braces that were not ours are no template.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let ours = matches!(text, "{{ port }}" | "127.0.0.1:{{ port }}");
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let text = if ours { text } else { text.replace("{{", "{{ \"{{\" }}") };
@@ -173,7 +196,7 @@ fn word(text: &str) -> String {
     if word { text } else { serde_json::Value::from(text).to_string() }
 }
 
-fn comment(text: &str) -> String {
+pub(super) fn comment(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 

@@ -30,7 +30,8 @@ pub(crate) struct Settings {
     /// compose`: the variables of the Compose file; `VERSION` is the version if nothing else is said here.
     #[schemars(extend("examples" = [{"LOG": "info", "API_KEY": {"secret": "env:API_KEY"}}]))]
     pub(crate) env: Option<Entries<At<Either<Text, Secret>>>>,
-    /// `target: docker`: secrets by reference, each a file of this name under `/run/secrets`, in memory.
+    /// `target: docker`: secrets by reference, each a file of this name under `/run/secrets`, in memory. `target: kubernetes`:
+    /// `SECRET/KEY` for each, a key of the Secret that the manifests refer to.
     #[schemars(extend("examples" = [{"api-key": "env:API_KEY"}]))]
     pub(crate) secrets: Option<Entries<At<Text>>>,
     /// `target: docker`: the port that the program listens on in its container.
@@ -66,6 +67,14 @@ pub(crate) struct Settings {
     /// images of containers, by their names in the manifests; what is not named keeps its own.
     #[schemars(extend("examples" = [{"web": "registry.example.com/shop:{{ version }}"}]))]
     pub(crate) images: Option<Entries<At<Text>>>,
+    /// `target: kubernetes`: whether the tags of `images` are pinned to digests when a release is made. `false` leaves them as they
+    /// are, for registries that only the cluster reaches.
+    #[schemars(extend("default" = true, "examples" = [false]))]
+    pub(crate) pin_tags: Option<At<bool>>,
+    /// `target: kubernetes`: the workload whose container the commands of a deployment run as, by name, or `WORKLOAD/CONTAINER`. Needed
+    /// where there are several.
+    #[schemars(extend("examples" = ["web"]))]
+    pub(crate) jobs_as: Option<At<Text>>,
     /// `target: kubernetes`: the directory with the manifests, relative to the project: all `.yaml`, `.yml` and `.json` files in
     /// it and below.
     #[schemars(extend("examples" = ["kubernetes/{{ environment }}"]))]
@@ -80,6 +89,10 @@ pub(crate) struct Settings {
     /// Without it, they are named and nothing is changed.
     #[schemars(extend("default" = false, "examples" = [true]))]
     pub(crate) adopt: Option<At<bool>>,
+    /// `target: kubernetes`: objects, as `KIND/NAME`, that may be deleted and made anew where something changes that cannot change in
+    /// place. Without it, such a change is refused.
+    #[schemars(extend("default" = [], "examples" = [["Job/import", "StatefulSet/db"]]))]
+    pub(crate) replace: Option<Vec<At<Text>>>,
     /// `target: kubernetes`: the context of the kubeconfig. Without it, the cluster that deployctl itself runs in.
     #[schemars(extend("examples" = ["prod-eu"]))]
     pub(crate) context: Option<At<Text>>,

@@ -32,3 +32,15 @@ pub(crate) struct Helm {
     #[schemars(extend("default" = [], "examples" = [["monitoring.coreos.com/v1"]]))]
     pub(crate) api_versions: Option<Vec<At<Text>>>,
 }
+
+/// How deployctl runs in the cluster.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InCluster {
+    /// The image of deployctl that the cluster pulls. `--in-cluster-image` goes before it.
+    #[schemars(extend("examples" = ["registry.example.com/deployctl:0.1.0"]))]
+    pub(crate) image: Option<At<Text>>,
+    /// The service account by whose right it acts.
+    #[schemars(extend("default" = "deployctl", "examples" = ["deployer"]))]
+    pub(crate) service_account: Option<At<Text>>,
+}

@@ -247,6 +247,7 @@ impl<'a> Project<'_, 'a> {
             artifact: Some(ArtifactSource::Image(service.image.reference.clone())),
             known_first,
             artifact_sha256: None,
+            pulls: Vec::new(),
             verify,
             build: service.build.as_ref().map(|build| image_build(build, &service.image.reference, cx.dir)),
             secrets: cx.secrets.into_iter().collect(),

@@ -1,21 +1,26 @@
 //! An app that is a set of objects in a cluster.
 
+mod jobs;
+mod replace;
 mod source;
+mod strategy;
 
+pub(super) use jobs::finish;
 pub(crate) use source::source;
 
-use super::{Context, Question};
+use super::{Context, Pull, Question, process};
 use crate::code::Code;
 use crate::diagnostic::Findings;
 use crate::manifests::{ManifestSource, Read, words};
-use crate::raw::{At, Either, Settings, StrategyName, Text};
+use crate::raw::{At, Secret, Settings, Text};
 use crate::source::Place;
 use crate::text::{shorten, suggest};
 use deployctl_core::config::{KubernetesConfig, ManifestObject};
 use deployctl_core::time::Span;
 use deployctl_kubernetes::hooks::{self, Moment};
 use deployctl_kubernetes::object::Name;
-use deployctl_kubernetes::{images, manifest};
+use deployctl_kubernetes::{images, manifest, secrets};
+use serde_json::json;
 use std::collections::BTreeMap;
 
 /// Trouble that may heal by itself gets this long.
@@ -35,13 +40,16 @@ pub(super) fn target(
     let from = source(question, &mut Findings::new(question.sources))?;
     let read = question.spec.manifests.iter().find(|read| read.manifests.from == from)?;
     let namespace = namespace(settings, cx)?;
-    let objects = objects(read, &namespace, cx);
+    let objects = strategy::applied(objects(read, &namespace, cx), settings);
+    let objects = with_secrets(with_images(objects, settings, cx), settings, cx);
     Some(KubernetesConfig {
         context: settings.context.as_ref().map(|text| cx.plain(text)),
         namespace,
         patience: cx.span_above_zero(settings.patience.as_ref(), PATIENCE),
         adopt: settings.adopt.as_ref().is_some_and(|adopt| adopt.value),
-        objects: with_images(objects, settings, cx),
+        replace: replace::names(&objects, settings, cx),
+        jobs: jobs::like(&objects, settings, cx),
+        objects,
     })
 }
 
@@ -120,6 +128,9 @@ fn with_images(mut objects: Vec<ManifestObject>, settings: &Settings, cx: &mut C
         let help = "name the containers that a version changes: `images: { web: \"shop:{{ version }}\" }`";
         cx.findings.warning(at, Code::Contradiction, message, help);
     }
+    if settings.pin_tags.as_ref().is_none_or(|pin| pin.value) {
+        warn_of_tags(&objects, &images, cx);
+    }
     objects
 }
 
@@ -132,14 +143,81 @@ fn moves(settings: &Settings) -> bool {
     images.chain(set).chain(version).any(source::moves)
 }
 
+/// Images that may come to mean others, since nobody pins them.
+fn warn_of_tags(objects: &[ManifestObject], images: &BTreeMap<String, String>, cx: &mut Context<'_, '_>) {
+    let all = images::tags(objects.iter().map(|object| &object.object));
+    let left: Vec<String> = all
+        .into_iter()
+        .filter(|(name, _)| !images.contains_key(name))
+        .map(|(name, image)| format!("{name} ({image})"))
+        .collect();
+    if !left.is_empty() {
+        let at = cx.at;
+        let message = format!("tags of images are left as they are, and may come to mean others: {}", left.join(", "));
+        let help = "name these containers under `images`, so that they are pinned to digests, or write digests in the manifests";
+        cx.findings.warning(at, Code::Contradiction, message, help);
+    }
+}
+
+/// The images that are pinned when a release is made; with `pin_tags: false` none.
+pub(super) fn pulls(settings: &Settings, cx: &mut Context<'_, '_>) -> Vec<Pull> {
+    if settings.pin_tags.as_ref().is_some_and(|pin| !pin.value) {
+        return Vec::new();
+    }
+    let said = settings.images.iter().flat_map(|entries| &entries.0);
+    let pull = |(key, text): &(At<Text>, At<Text>)| Pull {
+        container: key.value.0.clone(),
+        image: cx.plain(text),
+        moves: text.value.0.contains("version"),
+    };
+    said.map(pull).collect()
+}
+
+/// The objects with the secrets that the specification gives by reference: keys of Secrets, which are made where no manifest has
+/// them.
+fn with_secrets(
+    mut objects: Vec<ManifestObject>,
+    settings: &Settings,
+    cx: &mut Context<'_, '_>,
+) -> Vec<ManifestObject> {
+    for (key, text) in settings.secrets.iter().flat_map(|entries| &entries.0) {
+        let to = process::reference(&Secret { secret: text.clone() }, cx);
+        let Some((name, part)) = key.value.0.split_once('/').filter(|(name, part)| is_name(name) && is_key(part))
+        else {
+            let message = format!("`{}` is not a key of a Secret", shorten(&key.value.0));
+            cx.findings.error_help(key.at, Code::BadName, message, "write `SECRET/KEY`, such as `shop-db/password`");
+            continue;
+        };
+        let Some(to) = to else { continue };
+        let is_it = |one: &&mut ManifestObject| {
+            secrets::is_secret(&one.object) && one.object["metadata"]["name"].as_str() == Some(name)
+        };
+        if let Some(secret) = objects.iter_mut().find(is_it) {
+            secrets::put(&mut secret.object, part, &to);
+            continue;
+        }
+        let mut object = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name } });
+        secrets::put(&mut object, part, &to);
+        objects.push(ManifestObject { from: words(cx.templates.sources(), key.at), object });
+    }
+    cx.secrets = objects.iter().flat_map(|object| secrets::references(&object.object).into_values()).collect();
+    objects
+}
+
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    name.len() <= 253 && name.chars().all(plain) && edge(name.chars().next()) && edge(name.chars().last())
+}
+
+fn is_key(key: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    (1..=253).contains(&key.len()) && key != "." && !key.starts_with("..") && key.chars().all(plain)
+}
+
 /// The keys of an app that the manifests have.
 fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
-    let strategy = settings.strategy.as_ref();
-    if let Some(said) = strategy.filter(|said| !matches!(said.value, Either::Short(StrategyName::Rolling))) {
-        let message = "only `strategy: rolling` is built for `target: kubernetes`, without settings";
-        let help = "the cluster's own way is taken; the manifests say it: `strategy` of a Deployment";
-        cx.findings.error_help(said.at, Code::NotBuilt, message, help);
-    }
+    strategy::check(settings, cx);
     let first = |texts: &Option<Vec<At<Text>>>| texts.as_ref().map(|texts| texts.first().map_or(cx.at, |text| text.at));
     let here = |said: bool| said.then_some(cx.at);
     let there = "the manifests say it";
@@ -150,7 +228,6 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
         (here(settings.build.is_some()), "build", "build and push the images beforehand"),
         (settings.command.as_ref().map(|x| x.at), "command", there),
         (here(settings.env.is_some()), "env", there),
-        (here(settings.secrets.is_some()), "secrets", later),
         (settings.port.as_ref().map(|x| x.at), "port", there),
         (first(&settings.volumes), "volumes", there),
         (first(&settings.networks), "networks", there),
@@ -165,9 +242,6 @@ fn refuse(settings: &Settings, cx: &mut Context<'_, '_>) {
         (settings.instances.as_ref().map(|x| x.at), "instances", "the manifests say it: `replicas`"),
         (settings.route.as_ref().map(|x| x.at), "route", "traffic is the cluster's: Service and Ingress"),
         (settings.health.as_ref().map(|x| x.at), "health", "the manifests say it: `readinessProbe`"),
-        (settings.migrate.as_ref().map(|x| x.at), "migrate", later),
-        (here(settings.smoke.is_some()), "smoke", later),
-        (here(settings.hooks.is_some()), "hooks", later),
         (settings.drain.as_ref().map(|x| x.at), "drain", "the manifests say it: `terminationGracePeriodSeconds`"),
         (settings.user.as_ref().map(|x| x.at), "user", there),
         (here(settings.limits.is_some()), "limits", there),
@@ -189,9 +263,12 @@ pub(super) fn not(settings: &Settings, cx: &mut Context<'_, '_>) {
         (settings.kustomize.as_ref().map(|x| x.at), "kustomize"),
         (settings.helm.as_ref().map(|x| x.at), "helm"),
         (settings.adopt.as_ref().map(|x| x.at), "adopt"),
+        (settings.replace.as_ref().and_then(|all| Some(all.first()?.at)), "replace"),
         (settings.context.as_ref().map(|x| x.at), "context"),
         (settings.namespace.as_ref().map(|x| x.at), "namespace"),
         (settings.patience.as_ref().map(|x| x.at), "patience"),
+        (settings.pin_tags.as_ref().map(|x| x.at), "pin_tags"),
+        (settings.jobs_as.as_ref().map(|x| x.at), "jobs_as"),
     ];
     for (at, key) in said.into_iter().filter_map(|(at, key)| Some((at?, key))) {
         let message = format!("`{key}` belongs to `target: kubernetes`");

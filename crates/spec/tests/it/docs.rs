@@ -47,6 +47,7 @@ pub(super) fn tables(schema: &Value) -> Vec<(String, Vec<(String, Value)>)> {
         "ImageBuild",
         "Verify",
         "Helm",
+        "InCluster",
     ];
     let definitions = schema["$defs"].as_object().expect("definitions");
     let unlisted: Vec<&String> =
@@ -94,6 +95,7 @@ fn heading(name: &str) -> &str {
         "ImageBuild" => "`build`, as a map",
         "Verify" => "`verify`",
         "Helm" => "`helm`",
+        "InCluster" => "`in_cluster`",
         other => panic!("`{other}` has no heading"),
     }
 }

@@ -98,15 +98,61 @@ fn a_compose_file_is_the_app() {
     has(&text, &["    file: docker/docker-compose.yml\n", "# project_name: "]);
 }
 
+const WORKLOAD: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec:\n  template:\n    spec:\n      containers:\n        \
+                        - { name: cache, image: redis:7 }\n        - { name: web, image: 'registry.example.com:5000/team/web:old' }\n";
+
 #[test]
-fn what_cannot_be_deployed_yet_is_named() {
-    let (text, _) = start("x", &[("k8s/web.yaml", ""), ("chart/Chart.yaml", "name: x")]);
+fn manifests_of_each_environment_are_the_app() {
+    let files = [
+        ("kubernetes/prod/web.yaml", WORKLOAD),
+        ("kubernetes/test/web.yaml", WORKLOAD),
+        ("kubernetes/canary/web.yaml", WORKLOAD),
+        ("Dockerfile", "FROM scratch\n"),
+        ("package.json", "{}"),
+    ];
+    let (text, spec) = start("My Shop", &files);
     has(
         &text,
         &[
-            "k8s/web.yaml: for manifests say `target: kubernetes`, `context`",
-            "chart/Chart.yaml: `target: helm` is not built yet",
+            "  test: {}\n  canary:\n    after: test # only what succeeded in test may come here\n  prod:\n    after: canary",
+            "    target: kubernetes\n    context: default # check this",
+            "    namespace: my-shop # check this",
+            "    manifests: \"kubernetes/{{ environment }}\"\n",
+            "    images: { web: \"registry.example.com:5000/team/web:{{ version }}\" }\n",
+            "# state: kubernetes://CONTEXT/NAMESPACE\n",
+            "#   Dockerfile: build its image and push it before you deploy\n",
         ],
+    );
+    assert!(!text.contains("listen:"), "{text}");
+    assert_eq!(spec.manifest_sources(None).expect("it is whole").len(), 3);
+    let (text, _) = start("x", &[("k8s/web.yaml", WORKLOAD), ("k8s/more/web.yaml", WORKLOAD)]);
+    has(&text, &["    manifests: k8s\n", "  prod:\n    after: dev"]);
+    let (text, _) = start("x", &[("deploy/notes.yaml", "a: 1\n"), ("Procfile", "web: ./serve\n")]);
+    has(&text, &["  web: # from Procfile"]);
+}
+
+#[test]
+fn an_overlay_or_a_chart_is_the_app() {
+    let overlays = [("k8s/base/kustomization.yaml", ""), ("k8s/overlays/prod/kustomization.yaml", "")];
+    let files =
+        [overlays[0], overlays[1], ("k8s/overlays/dev/kustomization.yaml", ""), ("k8s/base/web.yaml", WORKLOAD)];
+    let (text, _) = start("x", &files);
+    has(&text, &["    kustomize: \"k8s/overlays/{{ environment }}\"\n", "  dev: {}\n  prod:\n", "{ web: \"registry."]);
+    let (text, _) = start("x", &[("deploy/kustomization.yaml", "")]);
+    has(&text, &["    kustomize: deploy\n", "    images: { x: \"x:{{ version }}\" } # check this"]);
+    for (file, chart) in [("Chart.yaml", "\".\""), ("charts/shop/Chart.yaml", "charts/shop")] {
+        let (text, _) = start("x", &[(file, "name: x")]);
+        has(&text, &[&format!("    helm:\n      chart: {chart}\n"), "      set: { image.tag: \"{{ version }}\" }"]);
+        assert!(!text.contains("images:"), "{text}");
+    }
+}
+
+#[test]
+fn beside_a_compose_file_they_are_named() {
+    let (text, _) = start("x", &[("compose.yaml", "services: {}\n"), ("k8s/web.yaml", WORKLOAD)]);
+    has(
+        &text,
+        &["    target: compose\n", "#   k8s: on a cluster an app says `target: kubernetes`; see docs/kubernetes.md\n"],
     );
 }
 
@@ -116,7 +162,12 @@ fn a_real_directory_is_looked_at() {
     std::fs::write(dir.path().join("Procfile"), "web: ./serve\n").expect("written");
     std::fs::create_dir(dir.path().join("k8s")).expect("made");
     std::fs::write(dir.path().join("k8s/a.yaml"), "kind: Deployment\n").expect("written");
+    std::fs::create_dir_all(dir.path().join("charts/web/templates/deep")).expect("made");
+    std::fs::write(dir.path().join("charts/web/Chart.yaml"), "name: web\n").expect("written");
+    std::fs::write(dir.path().join("charts/web/templates/deep/b.yaml"), "").expect("written");
+    std::os::unix::fs::symlink("..", dir.path().join("k8s/round")).expect("linked");
     let listing = Listing::read(dir.path());
-    assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["Procfile", "k8s/a.yaml"]);
+    assert_eq!(listing.files.keys().collect::<Vec<_>>(), ["Procfile", "charts/web/Chart.yaml", "k8s/a.yaml"]);
+    assert_eq!(listing.files["k8s/a.yaml"], "kind: Deployment\n");
     assert!(parse(&init(&listing)).is_ok());
 }

@@ -103,6 +103,24 @@ fn what_was_rendered_becomes_objects_and_needs_no_program_again() {
 }
 
 #[test]
+fn values_of_secrets_leave_what_was_rendered() {
+    let secret = "kind: Secret\napiVersion: v1\nmetadata: { name: db }\nstringData: { password: hush-hush }\n";
+    let spec = with(HELM, &format!("{WEB}---\n{secret}")).expect("it is whole");
+    let data = resolved(&spec).objects[1].object["data"]["password"]["secret"].clone();
+    let reference = data.as_str().expect("a reference");
+    assert!(reference.starts_with("manifests:helm shop/web ") && reference.ends_with("/db/password"), "{reference}");
+    // Each environment has its own: the same name, other values.
+    let values: Vec<&[u8]> = spec.secret_values().0.values().map(AsRef::as_ref).collect();
+    assert_eq!(values, [b"hush-hush", b"hush-hush"]);
+    assert!(!serde_json::to_string(&spec.manifests()).expect("JSON").contains("hush"));
+    assert!(!format!("{spec:?}").contains("hush"));
+    let overlay = HELM.split("    helm:").next().expect("a beginning").to_owned() + "    kustomize: overlays/dev\n";
+    let spec = with(&overlay, secret).expect("it is whole");
+    let references: Vec<&str> = spec.secret_values().0.keys().map(|reference| reference.0.as_str()).collect();
+    assert_eq!(references, ["manifests:kustomize overlays/dev/db/password"]);
+}
+
+#[test]
 fn hooks_are_kept_and_tests_of_a_chart_are_left_out() {
     let hook = |name: &str, moment: &str| {
         format!(

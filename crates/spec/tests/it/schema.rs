@@ -203,8 +203,19 @@ fn every_default_is_what_happens_without_the_key() {
                 assert_eq!(Some(with), of_compose(&owner, &key, None), "{owner}.{key}");
                 continue;
             }
-            if owner == "Helm" || matches!(key.as_str(), "patience" | "adopt") {
+            if owner == "Helm" || key == "adopt" {
                 // They go with manifests, which are files: `manifests.rs` and `rendered.rs` look at them.
+                continue;
+            }
+            // So do these, or they are the command's.
+            let with_files = [
+                ("patience", serde_json::json!("60s")),
+                ("pin_tags", serde_json::json!(true)),
+                ("replace", serde_json::json!([])),
+                ("service_account", serde_json::json!("deployctl")),
+            ];
+            if let Some((_, wanted)) = with_files.iter().find(|(name, _)| *name == key) {
+                assert_eq!(default, wanted);
                 continue;
             }
             let Some((with, without)) = with_and_without(&owner, &key, default) else {

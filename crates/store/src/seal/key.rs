@@ -85,10 +85,9 @@ impl Key {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(io(e)),
         }
-        let key = Self::random().map_err(io)?;
-        let text = Zeroizing::new(format!("{}\n", hex::encode(key.0.as_slice())));
+        let text = Self::random_text().map_err(io)?;
         match durable::create_new(path, text.as_bytes(), 0o600) {
-            Ok(()) => Ok(key),
+            Ok(()) => Self::parse(&text).ok_or_else(|| KeyError::Malformed { path: path.into() }),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Self::load(path, File::open(path).map_err(io)?),
             Err(e) => Err(io(e)),
         }
@@ -113,10 +112,11 @@ impl Key {
         parsed.ok_or_else(|| KeyError::Malformed { path: path.into() })
     }
 
-    fn random() -> io::Result<Self> {
-        let mut key = Self(Zeroizing::new([0; 32]));
-        getrandom::fill(key.0.as_mut_slice()).map_err(|e| io::Error::other(e.to_string()))?;
-        Ok(key)
+    /// A new key as text, to be kept and then read by [`Key::parse`].
+    pub fn random_text() -> io::Result<Zeroizing<String>> {
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(key.as_mut_slice()).map_err(|e| io::Error::other(e.to_string()))?;
+        Ok(Zeroizing::new(format!("{}\n", hex::encode(key.as_slice()))))
     }
 
     /// A digest of a secret's value that says whether it changed, and tells nothing about it without this key. The

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod fault;
 mod model;
+mod object;
 mod open;
 mod scale;
 mod seal;

@@ -60,21 +60,29 @@ pub struct Trial<'a> {
     pub(crate) scope: Scope,
     driver: Option<Arc<dyn Driver>>,
     pub(crate) way: Way,
+    /// How many instances a release says that it has.
+    counts: BTreeMap<Revision, u32>,
 }
 
 impl<'a> Trial<'a> {
     pub(crate) fn new(bench: &'a dyn Bench) -> Self {
         let way = Way { fence: Fence(3), ..Way::default() };
-        Self { bench, scope: bench.scope(), driver: Some(bench.driver()), way }
+        let all = [Character::Good(1), Character::Good(2), Character::ExitsAtOnce, Character::NeverHealthy];
+        let counts = all.map(|character| bench.release(character));
+        let counts = counts.map(|release| (Revision { release: release.id(), nonce: 0 }, release.config.instances));
+        Self { bench, scope: bench.scope(), driver: Some(bench.driver()), way, counts: counts.into() }
     }
 
     pub(crate) fn driver(&self) -> &dyn Driver {
         self.driver.as_deref().unwrap_or_else(|| unreachable!("there is always one"))
     }
 
-    /// What the driver can do with the bench's releases.
+    /// What the driver can do with the bench's releases, as far as the suite asks it: where the target decides how many instances there
+    /// are, two releases are beside each other as the target sees fit, and what that is, is the target's own to prove.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        self.driver().capabilities(&self.bench.release(Character::Good(1)).config)
+        let can = self.driver().capabilities(&self.bench.release(Character::Good(1)).config);
+        let beside = !can.by_itself;
+        Capabilities { side_by_side: can.side_by_side && beside, split: can.split && beside, ..can }
     }
 
     /// Whoever was at work died; the next one goes on, with a newer fence.
@@ -88,10 +96,16 @@ impl<'a> Trial<'a> {
         Revision { release: self.bench.release(character).id(), nonce: 0 }
     }
 
-    /// A waypoint: so many instances of each, with this weight.
+    /// A waypoint: so many instances of each, with this weight; where the target brings one release to the next by itself, as many as
+    /// the release says, and the traffic is the target's.
     pub(crate) fn waypoint(&self, parts: &[(Character, u32, u32)]) -> Waypoint {
+        let by_itself = self.capabilities().by_itself;
         let part = |(character, count, weight): &(Character, u32, u32)| {
-            (self.revision(*character), Part { extent: Extent::Count(*count), share: Share::Weight(*weight) })
+            let part = match by_itself {
+                true => Part { extent: Extent::Auto, share: Share::Unmanaged },
+                false => Part { extent: Extent::Count(*count), share: Share::Weight(*weight) },
+            };
+            (self.revision(*character), part)
         };
         let parts: BTreeMap<Revision, Part> = parts.iter().map(part).collect();
         let base = parts.iter().max_by_key(|(_, part)| part.extent.count()).map(|(revision, _)| revision.clone());
@@ -143,6 +157,9 @@ impl<'a> Trial<'a> {
 
     /// What is not as the waypoint says, if anything.
     pub(crate) fn lacks(&self, to: &Waypoint, observed: &Observed) -> Option<String> {
+        if self.capabilities().by_itself {
+            return self.lacks_whole(to, observed);
+        }
         let wanted = self.wanted(to);
         let there: Vec<InstanceId> = sorted(observed.instances.iter().map(|i| i.id.clone()));
         if there != wanted {
@@ -160,6 +177,38 @@ impl<'a> Trial<'a> {
         wrong.or(strange).map(|revision| format!("another share of {}", revision.release.short()))
     }
 
+    /// The same where the target decides itself which instances there are: it says that the release is right as a whole, there is no
+    /// other, and there are as many instances as the release says.
+    fn lacks_whole(&self, to: &Waypoint, observed: &Observed) -> Option<String> {
+        let is_asked = |revision: &Revision| to.desired.parts.contains_key(revision);
+        let ready = |revision: &&Revision| observed.wholes.get(*revision) != Some(&InstanceState::Ready);
+        if let Some(revision) = to.desired.parts.keys().find(ready) {
+            return Some(format!("{} right as a whole, not {:?}", revision.release.short(), observed.wholes));
+        }
+        let strange = observed.wholes.iter().find(|(one, state)| !is_asked(one) && **state != InstanceState::Gone);
+        if let Some((revision, _)) = strange {
+            return Some(format!("nothing left of {}", revision.release.short()));
+        }
+        let wanted = to.desired.parts.keys().filter_map(|revision| self.counts.get(revision)).sum::<u32>() as usize;
+        let ready = |i: &InstanceSeen| i.state == InstanceState::Ready && is_asked(&i.revision);
+        let count = observed.instances.iter().filter(|i| ready(i)).count();
+        (count != wanted || observed.instances.len() != wanted).then(|| {
+            let there: Vec<_> = observed.instances.iter().map(|i| (&i.id, i.state.word())).collect();
+            format!("{wanted} instances that are ready, not {there:?}")
+        })
+    }
+
+    /// Why a release cannot become healthy, and what it printed last, if that is seen.
+    pub(crate) fn failed<'o>(&self, seen: &'o Observed, revision: &Revision) -> Option<(&'o str, &'o [String])> {
+        if !self.capabilities().by_itself {
+            return seen.failed(revision).map(|(_, reason, lines)| (reason, lines));
+        }
+        match seen.wholes.get(revision)? {
+            InstanceState::Failed { reason, last_lines } => Some((reason, last_lines)),
+            _ => None,
+        }
+    }
+
     /// The ids that a waypoint asks for.
     pub(crate) fn wanted(&self, to: &Waypoint) -> Vec<InstanceId> {
         let slots = |(revision, part): (&Revision, &Part)| {
@@ -171,6 +220,13 @@ impl<'a> Trial<'a> {
     /// By the target's own evidence there runs what the waypoint asks for, once each, and nothing else.
     pub(crate) async fn nothing_else_runs(&self, to: &Waypoint) -> Verdict {
         let alive = sorted(self.bench.alive().await);
+        if self.capabilities().by_itself {
+            let seen = self.look().await?;
+            let shown = sorted(seen.instances.iter().map(|i| i.id.clone()));
+            let lacks = self.lacks_whole(to, &seen);
+            let rule = format!("just what is asked for runs: {}", self.say(to));
+            return ensure(alive == shown && lacks.is_none(), &rule, (alive, shown, lacks));
+        }
         ensure(alive == self.wanted(to), &format!("just what is asked for runs, once: {}", self.say(to)), alive)
     }
 

@@ -100,7 +100,7 @@ impl Engine {
                 planner::leg(place, &Wish::Deploy { release, migrated, spec: None }, id, now)
             }
             (Action::Restart, _) => planner::leg(place, &Wish::Restart, id, now),
-            (Action::Down | Action::HandBack, _) => planner::leg(place, &Wish::Down, id, now),
+            (Action::Down | Action::HandBack, _) => planner::leg(place, &Wish::Down { delete_data: false }, id, now),
             (Action::Rollback, _) => {
                 if place.state.last_was_turned_back() {
                     return None;

@@ -180,7 +180,7 @@ impl Engine {
 
 /// What a job's end means for its scope.
 fn migrated(state: &Deployment, event: &Event) -> Option<(usize, scope::Event)> {
-    let Event::JobEnded { leg, gate, failure: None } = event else { return None };
+    let Event::JobEnded { leg, gate, failure: None, .. } = event else { return None };
     let release = gate.release.clone();
     match gate.what {
         JobKind::Migrate => {

@@ -8,8 +8,10 @@ use deployctl_core::desired::{Desired, JobGate, Waypoint};
 use deployctl_core::driver::{Capabilities, Checkup, Driver, Observed, Step, Way};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, JobId, Revision, Scope};
-use deployctl_core::instance::{Binding, LogLine, LogQuery};
+use deployctl_core::instance::{Binding, LogLine, LogQuery, SecretValues};
 use deployctl_core::job::JobState;
+use deployctl_core::preview::{Line, Preview};
+use deployctl_core::release::Release;
 use deployctl_core::route::SideStats;
 use futures_util::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[async_trait]
 impl Driver for Fake {
     fn capabilities(&self, _config: &AppConfig) -> Capabilities {
-        Capabilities { side_by_side: true, split: true, by_itself: false }
+        Capabilities { side_by_side: true, split: true, by_itself: self.target().drift.is_some(), jobs: true }
     }
 
     async fn admit(&self, scope: &Scope, fence: Fence) -> Result<(), Fault> {
@@ -36,7 +38,8 @@ impl Driver for Fake {
             other => other?,
         }
         let shares = target.places.get(scope).map(|place| place.shares.clone()).unwrap_or_default();
-        Ok(Observed { instances: target.instances(scope, self.number), shares, ..Observed::default() })
+        let (instances, drift) = (target.instances(scope, self.number), target.drift.clone().unwrap_or_default());
+        Ok(Observed { instances, shares, drift, ..Observed::default() })
     }
 
     async fn check(&self, scope: &Scope) -> Result<Checkup, Fault> {
@@ -67,6 +70,9 @@ impl Driver for Fake {
             if is_known && target.breaks(Break::TrustsMemory) {
                 return Ok(Step::Done);
             }
+            if way.corrects || way.back {
+                target.drift.iter_mut().for_each(Vec::clear);
+            }
             if target.breaks(Break::RestartsEachTime) {
                 target.restart(scope);
             }
@@ -83,6 +89,15 @@ impl Driver for Fake {
             }
             turn().await;
         }
+    }
+
+    async fn preview(&self, _: &Scope, _: &Release, _: &SecretValues, _: bool) -> Result<Preview, Fault> {
+        let previews = self.target().previews.clone();
+        let Some(previews) = previews.transpose().map_err(|why| Fault::refused(FaultKind::Conflict, why))? else {
+            return Ok(Preview::default());
+        };
+        let lines = previews.iter().map(|(of, how)| Line::change(of.clone(), format!("change {of}: {how}")));
+        Ok(Preview { lines: lines.collect(), is_exact: true })
     }
 
     async fn bind(&self, _: &Scope, _: &Desired) -> Result<Binding, Fault> {

@@ -87,6 +87,11 @@ impl Fake {
         self.change_all(|target| target.bad.insert(release.clone()));
     }
 
+    /// From now on others may change by hand what a release says, and changed these, until a deployment takes that back.
+    pub fn lets_change(&self, what: &[&str]) {
+        self.change_all(|target| target.drift = Some(what.iter().map(|line| (*line).to_owned()).collect()));
+    }
+
     /// Instances of this release never become healthy, and nothing says why.
     pub fn make_silent(&self, release: &Sha256Hex) {
         self.change_all(|target| target.silent.insert(release.clone()));
@@ -105,6 +110,13 @@ impl Fake {
     /// Every call is refused from now on.
     pub fn refuse_for_good(&self, why: &str) {
         self.change_all(|target| target.never = Some(why.into()));
+    }
+
+    /// What every release would change from now on, and how; or why it cannot.
+    pub fn previews(&self, changes: Result<&[(&str, &str)], &str>) {
+        let owned = |all: &[(&str, &str)]| all.iter().map(|(of, how)| ((*of).to_owned(), (*how).to_owned())).collect();
+        let changes = changes.map(owned).map_err(str::to_owned);
+        self.change_all(|target| target.previews = Some(changes));
     }
 
     /// Whether the target can be reached, from now on.

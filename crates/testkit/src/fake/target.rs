@@ -22,11 +22,15 @@ pub(super) struct Target {
     pub(super) bad: HashSet<Sha256Hex>,
     /// Releases whose instances never say anything.
     pub(super) silent: HashSet<Sha256Hex>,
+    /// What others changed by hand, if the target lets them.
+    pub(super) drift: Option<Vec<String>>,
     /// So many more calls fail.
     pub(super) faults: usize,
     pub(super) never: Option<String>,
     pub(super) is_cut_off: bool,
     pub(super) refused: usize,
+    /// What every release would change, exactly, and how, or why it cannot; none if nothing is said of it.
+    pub(super) previews: Option<Result<Vec<(String, String)>, String>>,
     /// Which of `admit`, `observe` and `converge` were asked for in each scope, in their order.
     pub(super) asked: HashMap<Scope, Vec<&'static str>>,
     drivers: u64,

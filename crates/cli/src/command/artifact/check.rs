@@ -63,7 +63,7 @@ async fn find(context: &Context, args: &Check, platform: &Platform) -> Result<Su
     let reference: Reference = args.what.parse()?;
     // A deployment takes it from there, too.
     let wanted = args.tried || !has_registry(&args.what);
-    let local = if wanted { local(&args.what, args.tried || names_an_engine()).await? } else { None };
+    let local = if wanted { local(&args.what, args.tried).await? } else { None };
     let Some((engine, image)) = local else {
         if args.tried {
             let message = format!("the Docker Engine has no image {}, so it cannot be tried", args.what);
@@ -88,10 +88,12 @@ async fn find(context: &Context, args: &Check, platform: &Platform) -> Result<Su
     Ok(subject)
 }
 
-/// The image in the engine. An engine that is away matters only to who needs it.
+/// The image in the engine. An engine that is away matters only to who needs it, or said which one is meant.
 async fn local(name: &str, needed: bool) -> Result<Option<(LocalImages, LocalImage)>, Failure> {
+    let endpoint = Endpoint::of(|name| std::env::var(name).ok());
+    let needed = needed || endpoint.is_named();
     let look = async {
-        let engine = LocalImages::new(&Endpoint::of(|name| std::env::var(name).ok()))?;
+        let engine = LocalImages::new(&endpoint)?;
         Ok(engine.find(name).await?.map(|image| (engine, image)))
     };
     match look.await {
@@ -99,11 +101,6 @@ async fn local(name: &str, needed: bool) -> Result<Option<(LocalImages, LocalIma
         Err(fault) if needed => Err(away(fault)),
         Err(_) => Ok(None),
     }
-}
-
-/// Whether the user said which engine is meant, and so means to be told if it cannot be asked.
-fn names_an_engine() -> bool {
-    ["DOCKER_HOST", "DOCKER_CONTEXT"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 fn away(fault: Fault) -> Failure {

@@ -15,6 +15,7 @@ services:
     environment:
       ROLE: api
       DB_PASSWORD: ${DB_PASSWORD}
+      ADMIN_PASSWORD: l1teral-pw
   db:
     build: { context: .., dockerfile: docker/Dockerfile.db }
     stop_grace_period: 1s
@@ -55,6 +56,7 @@ fn a_folder_with_a_dockerfile_per_role_works_as_it_stands() {
     shop.deploy("v1").code(0);
     assert_eq!((shop.get("/env/ROLE"), shop.get("/secret/token")), ("api".into(), "t0ken".into()));
     assert_eq!((shop.get("/env/DB_PASSWORD"), shop.get("/read/told")), ("h8sh-h8sh".into(), "role of nobody".into()));
+    assert_eq!(shop.get("/env/ADMIN_PASSWORD"), "l1teral-pw");
     shop.world.write("p/docker/api.conf", "print=I am new\n");
     git(&folder, &["commit", "-qam", "two"]);
     git(&folder, &["tag", "v2"]);
@@ -66,7 +68,7 @@ fn a_folder_with_a_dockerfile_per_role_works_as_it_stands() {
     assert!(logs.contains("I am db"), "{logs}");
     for (path, bytes) in shop.world.state_files() {
         let has = |secret: &[u8]| bytes.windows(secret.len()).any(|piece| piece == secret);
-        assert!(!has(b"h8sh-h8sh") && !has(b"t0ken"), "{}", path.display());
+        assert!(!has(b"h8sh-h8sh") && !has(b"t0ken") && !has(b"l1teral-pw"), "{}", path.display());
     }
     shop.down();
     assert_eq!(shop.world.read("p/data/kept"), "all of it");

@@ -229,6 +229,8 @@ fn a_bad_version_of_one_service_turns_all_of_them_back() {
     }
     assert_eq!(text(&shop.world.json("history --env dev --app turned.web")[0]["verdict"]), "rolled_back");
     poll("health", || shop.world.now("turned.web").contains("v1 healthy 1").then_some(()));
+    assert_eq!(shop.world.now("turned.migrate"), "v1 healthy 0", "the job that was turned back is the one of before");
+    shop.world.ok("health --env dev --app turned");
     shop.down();
 }
 

@@ -81,6 +81,7 @@ fn an_engine_that_is_away_refuses_what_begins_and_changes_nothing() {
     let mut world = world(&engine, "away", API);
     world.var("DOCKER_HOST", format!("unix://{}", world.path("no").display()));
     let run = world.run("deploy --env dev --all --version v1").code(5);
+    assert!(run.last().starts_with("error[target-unreachable]: "), "{}", run.err);
     assert!(run.last().contains("cannot be reached: there is no socket"), "{}", run.err);
     assert!(run.err.contains("systemctl start docker"), "{}", run.err);
     assert_eq!(world.json("history"), serde_json::json!([]));
@@ -180,10 +181,7 @@ fn what_was_changed_by_hand_is_shown_and_replaced_by_the_next_deployment() {
     engine.docker(&["network", "create", "other"]);
     world.ok("deploy --env dev --all --version v1");
     let edits: [(&[&str], &str); 4] = [
-        (
-            &["update", "--memory", "300m", "--memory-swap", "600m"],
-            "its memory limit is 314572800 bytes, not 536870912",
-        ),
+        (&["update", "--memory", "300m", "--memory-swap", "600m"], "its memory limit is 300 MiB, not 512 MiB"),
         (&["update", "--restart", "no"], "its restart policy is `no`, not `unless-stopped`"),
         (&["network", "connect", "other"], "it was connected to the network other"),
         (&["rename"], "it was renamed to by-hand"),

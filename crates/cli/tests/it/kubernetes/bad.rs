@@ -85,7 +85,9 @@ fn kube_who_may_not_is_told_what() {
     world.write("kubeconfig", &config.to_string());
     world.var("KUBECONFIG", world.path("kubeconfig"));
     let why = world.run("deploy --env dev --all --version v1").code(3);
-    assert!(why.err.contains("`test` does not allow to get configmaps in `denied`"), "{}", why.err);
+    let all = "`test` does not allow in `denied`: create, get, update configmaps; create, get, list, patch deployments; \
+               create, get, list, patch services";
+    assert!(why.err.contains(all), "{}", why.err);
     // And with a token that is none.
     config["users"][0]["user"]["token"] = "expired".into();
     let mut other = super::world(&cluster, "expired");

@@ -15,6 +15,14 @@ pub(crate) fn shared() -> Option<RwLockReadGuard<'static, Cluster>> {
     cluster().map(RwLock::blocking_read)
 }
 
+/// The cluster, shared by who waits in a task.
+pub(crate) async fn shared_in_task() -> Option<RwLockReadGuard<'static, Cluster>> {
+    match cluster() {
+        Some(cluster) => Some(cluster.read().await),
+        None => None,
+    }
+}
+
 /// The cluster, alone.
 pub(crate) fn alone() -> Option<RwLockWriteGuard<'static, Cluster>> {
     cluster().map(RwLock::blocking_write)
@@ -52,6 +60,13 @@ impl Cluster {
         let mut config: Value = serde_json::from_str(&file).expect("JSON");
         config["contexts"][0]["name"] = "test".into();
         config["current-context"] = Value::from("");
+        config.to_string()
+    }
+
+    /// The same by way of this server.
+    pub(crate) fn kubeconfig_by(&self, server: &str) -> String {
+        let mut config: Value = serde_json::from_str(&self.kubeconfig()).expect("JSON");
+        config["clusters"][0]["cluster"] = serde_json::json!({ "server": server });
         config.to_string()
     }
 

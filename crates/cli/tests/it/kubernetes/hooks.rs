@@ -80,3 +80,30 @@ fn kube_a_hook_that_fails_turns_the_deployment_back_before_anything_is_applied()
     assert_eq!(image(&cluster, "unhooked"), "deployctl.test/web:v1");
     assert_eq!(cluster.get(&["deployment", "web", "-n", "unhooked"])["metadata"]["generation"], before);
 }
+
+#[test]
+fn kube_hooks_run_before_and_after_a_deletion() {
+    let Some(cluster) = shared() else { return };
+    let Some(programs) = built("helm", kube::helm()) else { return };
+    let world = charted(&cluster, "leaving", programs);
+    world.write("p/chart/templates/farewell.yaml", &job("farewell", "pre-delete", 0, ""));
+    world.write("p/chart/templates/sweep.yaml", &job("sweep", "post-delete", 0, ""));
+    let values = |farewell: u8| {
+        format!("replicas: 1\nmigrate: \"0\"\nannounce: \"0\"\nfarewell: \"{farewell}\"\nsweep: \"0\"\n")
+    };
+    world.write("p/values-dev.yaml", &values(7));
+    world.ok("deploy --env dev --all --version v1");
+    let there = cluster.get(&["deployment", "web", "-n", "leaving"])["metadata"]["uid"].clone();
+    let why = world.run("down --env dev --app leaving").code(1);
+    let words = "a pre-delete hook, failed: ";
+    assert!(why.last().contains(words) && why.last().contains("it printed: farewell at v1"), "{}", why.err);
+    assert_eq!(cluster.get(&["deployment", "web", "-n", "leaving"])["metadata"]["uid"], there, "nothing was deleted");
+    world.write("p/values-dev.yaml", &values(0));
+    world.ok("deploy --env dev --all --version v2");
+    assert_eq!(cluster.names("leaving", "job"), ["farewell", "migrate"], "neither ran for a deployment");
+    world.ok("down --env dev --app leaving");
+    assert_eq!(cluster.names("leaving", "deployment"), Vec::<String>::new());
+    for hook in ["farewell", "sweep"] {
+        assert_eq!(printed(&cluster, "leaving", hook), format!("{hook} at v2"));
+    }
+}

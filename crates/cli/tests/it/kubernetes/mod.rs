@@ -2,9 +2,28 @@
 
 mod adoption;
 mod bad;
+mod classes;
 pub(crate) mod cluster;
+mod contract;
+mod credentials;
+mod digests;
+mod drift;
+mod faults;
 mod hooks;
+mod in_cluster;
+mod jobs;
+mod meanwhile;
+mod namespaces;
+mod parted;
+mod plans;
+mod regions;
 mod rendered;
+mod replace;
+mod restart;
+mod secrets;
+mod shares;
+mod state;
+mod strategies;
 mod trouble;
 mod verdict;
 
@@ -23,6 +42,7 @@ apps:
     namespace: NAME
     manifests: "kubernetes/{{ environment }}"
     images: { web: "deployctl.test/web:{{ version }}" }
+    pin_tags: false
     patience: 5s
     deadline: 3m
 "#;
@@ -167,16 +187,16 @@ fn kube_an_image_that_is_not_there_is_turned_back_with_its_reason() {
 #[test]
 fn kube_pods_that_never_become_ready_are_turned_back_and_what_came_with_them_goes() {
     let Some(cluster) = shared() else { return };
-    let world = world(&cluster, "unready");
+    let world = world(&cluster, "never-ready");
     world.ok("deploy --env dev --all --version v1");
     world.write("p/kubernetes/dev/web.yaml", &WEB.replace("value: \"\"", "value: \"yes\""));
     world.write("p/kubernetes/dev/more.yaml", CONFIG);
     let why = world.run("deploy --env dev --all --version v2").code(1);
     assert!(why.last().contains("v2 did not") && why.last().contains("Deployment/web"), "{}", why.err);
-    assert_eq!(image(&cluster, "unready"), "deployctl.test/web:v1");
-    assert!(!cluster.names("unready", "configmap").contains(&"more".to_owned()), "the bad release brought it");
-    settles(&world, "unready", "v1 healthy 2");
-    world.ok("down --env dev --app unready");
+    assert_eq!(image(&cluster, "never-ready"), "deployctl.test/web:v1");
+    assert!(!cluster.names("never-ready", "configmap").contains(&"more".to_owned()), "the bad release brought it");
+    settles(&world, "never-ready", "v1 healthy 2");
+    world.ok("down --env dev --app never-ready");
 }
 
 #[test]

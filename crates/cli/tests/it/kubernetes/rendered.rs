@@ -57,6 +57,7 @@ apps:
       values: ["values-{{ environment }}.yaml"]
       set: { tag: "{{ version }}" }
       release: shop
+    pin_tags: false
     patience: 5s
     deadline: 3m
 "#;
@@ -71,6 +72,7 @@ apps:
     namespace: NAME
     kustomize: "kubernetes/overlays/{{ environment }}"
     images: { web: "deployctl.test/web:{{ version }}" }
+    pin_tags: false
     patience: 5s
     deadline: 3m
 "#;

@@ -33,7 +33,7 @@ async fn condemned(bench: &dyn Bench, bad: Character) -> Verdict {
             return broken("a release that cannot come up is no fault of the target", fault);
         }
         let observed = trial.look().await?;
-        if observed.failed(&revision).is_some() {
+        if trial.failed(&observed, &revision).is_some() {
             break observed;
         }
         if begun.elapsed() > PATIENCE {
@@ -41,7 +41,7 @@ async fn condemned(bench: &dyn Bench, bad: Character) -> Verdict {
         }
         trial.wait().await;
     };
-    let Some((_, reason, last_lines)) = observed.failed(&revision) else { return broken("it failed", observed) };
+    let Some((reason, last_lines)) = trial.failed(&observed, &revision) else { return broken("it failed", observed) };
     ensure(!reason.is_empty(), "it is said why it cannot come up", &observed)?;
     let has_line = last_lines.iter().any(|line| line.contains(LAST_LINE));
     ensure(has_line, "what it printed last is shown", (reason, last_lines))?;
@@ -74,8 +74,10 @@ pub async fn out_of_reach_is_no_verdict(bench: &dyn Bench) -> Verdict {
     }
     let other = trial.waypoint(&[(Good(2), 2, FULL)]);
     trouble("converging", trial.driver().converge(&trial.scope, &other, &trial.way).await)?;
-    let (id, gate) = (name("late"), bench.job(Task::Ends));
-    trouble("a job", trial.driver().job(&trial.scope, &id, &gate, &trial.way).await)?;
+    if trial.capabilities().jobs {
+        let (id, gate) = (name("late"), bench.job(Task::Ends));
+        trouble("a job", trial.driver().job(&trial.scope, &id, &gate, &trial.way).await)?;
+    }
     match trial.driver().observe(&trial.scope).await {
         Err(fault) => trouble("observing", Err::<(), _>(fault))?,
         Ok(seen) => {

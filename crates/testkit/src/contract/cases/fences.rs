@@ -38,11 +38,10 @@ pub async fn a_replaced_owner_starts_and_stops_nothing(bench: &dyn Bench) -> Ver
     let mut trial = Trial::new(bench);
     let now = trial.waypoint(&[(Good(1), 1, FULL)]);
     trial.reach(&now).await?;
-    let tries = [
-        ("a start", trial.waypoint(&[(Good(1), 1, FULL), (Good(2), 1, 0)])),
-        ("a stop", trial.waypoint(&[])),
-        ("an exchange", trial.waypoint(&[(Good(2), 1, FULL)])),
-    ];
+    let mut tries = vec![("a stop", trial.waypoint(&[])), ("an exchange", trial.waypoint(&[(Good(2), 1, FULL)]))];
+    if trial.capabilities().side_by_side {
+        tries.insert(0, ("a start", trial.waypoint(&[(Good(1), 1, FULL), (Good(2), 1, 0)])));
+    }
     tried(&trial, &now, &tries, &stale()).await?;
     trial.next_owner();
     // The driver is another one, and nobody has told it of a fence yet.
@@ -79,6 +78,9 @@ pub async fn a_replaced_owner_moves_no_traffic(bench: &dyn Bench) -> Verdict {
 /// A replaced owner neither begins a job nor kills one that runs.
 pub async fn a_replaced_owner_runs_and_kills_no_job(bench: &dyn Bench) -> Verdict {
     let trial = Trial::new(bench);
+    if !trial.capabilities().jobs {
+        return Ok(());
+    }
     let (running, late) = (name("running"), name("late"));
     until(&trial, &running, Task::Stays, "a job is running", |state| *state == JobState::Running).await?;
     let (scope, driver) = (&trial.scope, trial.driver());

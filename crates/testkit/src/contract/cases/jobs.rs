@@ -57,6 +57,9 @@ async fn began_once(bench: &dyn Bench, id: &JobId) -> Verdict {
 /// its end is remembered.
 pub async fn a_job_begins_once(bench: &dyn Bench) -> Verdict {
     let mut trial = Trial::new(bench);
+    if !trial.capabilities().jobs {
+        return Ok(());
+    }
     let id = name("once");
     job(&trial, &id, Task::Ends).await?;
     trial.next_owner();
@@ -75,6 +78,9 @@ pub async fn a_job_begins_once(bench: &dyn Bench) -> Verdict {
 /// A job that fails says how, with the last lines that it printed.
 pub async fn a_job_that_fails_says_how(bench: &dyn Bench) -> Verdict {
     let trial = Trial::new(bench);
+    if !trial.capabilities().jobs {
+        return Ok(());
+    }
     let id = name("fails");
     match ended(&trial, &id, Task::Fails).await? {
         JobState::Failed { reason, last_lines } => {
@@ -91,6 +97,9 @@ pub async fn a_job_that_fails_says_how(bench: &dyn Bench) -> Verdict {
 /// by the next driver.
 pub async fn a_job_whose_caller_goes_away_begins_once(bench: &dyn Bench) -> Verdict {
     let mut trial = Trial::new(bench);
+    if !trial.capabilities().jobs {
+        return Ok(());
+    }
     for cut in 1..=6 {
         let (id, mut wakes) = (name(&format!("cut-{cut}")), cut);
         let _ = cut_off(job(&trial, &id, Task::Ends), &mut wakes).await;
@@ -107,6 +116,9 @@ pub async fn a_job_whose_caller_goes_away_begins_once(bench: &dyn Bench) -> Verd
 /// When a kill has returned, the job is gone with all that it started, has failed, and stays so.
 pub async fn a_killed_job_is_gone_with_all_it_started(bench: &dyn Bench) -> Verdict {
     let mut trial = Trial::new(bench);
+    if !trial.capabilities().jobs {
+        return Ok(());
+    }
     let id = name("killed");
     job(&trial, &id, Task::Stays).await?;
     let begun = Instant::now();
@@ -127,6 +139,9 @@ pub async fn a_killed_job_is_gone_with_all_it_started(bench: &dyn Bench) -> Verd
 /// A job that was killed before anybody asked for it never begins: the call that comes late hears that it was killed.
 pub async fn a_job_that_was_killed_before_never_begins(bench: &dyn Bench) -> Verdict {
     let mut trial = Trial::new(bench);
+    if !trial.capabilities().jobs {
+        return Ok(());
+    }
     let id = name("never");
     if let Err(fault) = trial.driver().kill_job(&trial.scope, &id, &trial.way).await {
         return broken("a job that nobody asked for can be killed", fault);

@@ -3,20 +3,22 @@
 use crate::contract::bench::{Bench, Character::Good};
 use crate::contract::trial::{PATIENCE, Trial, Verdict, broken, ensure, lives};
 use deployctl_core::desired::FULL;
-use deployctl_core::instance::LogQuery;
+use deployctl_core::instance::{LogQuery, SecretValues};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
 /// Looks in every way that there is.
 async fn look_around(trial: &Trial<'_>) -> Verdict {
     let (scope, driver) = (&trial.scope, trial.driver());
-    let config = &trial.bench.release(Good(1)).config;
+    let release = trial.bench.release(Good(1));
     let looks = async {
         driver.observe(scope).await?;
         driver.check(scope).await?;
         driver.stats(scope).await?;
         driver.urls(scope).await?;
-        driver.claim(scope, config).await?;
+        driver.claim(scope, &release.config).await?;
+        driver.preview(scope, &release, &SecretValues::default(), false).await?;
+        driver.kept(scope, &release).await?;
         let mut lines = driver.logs(scope, LogQuery { tail: 10, follow: false });
         while let Some(line) = lines.next().await {
             line?;
@@ -27,7 +29,7 @@ async fn look_around(trial: &Trial<'_>) -> Verdict {
     looked.or_else(|fault| broken("whoever may look can look", fault))
 }
 
-/// Observing, checking, counting, asking for addresses, reading output and asking what could be had change nothing, where
+/// Observing, checking, counting, asking for addresses, reading output, asking what could be had and what would change: all this changes nothing, where
 /// something runs as where nothing does.
 pub async fn looking_changes_nothing(bench: &dyn Bench) -> Verdict {
     let mut trial = Trial::new(bench);

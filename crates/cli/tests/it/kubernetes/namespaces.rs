@@ -1,0 +1,121 @@
+//! The app's own namespace among its manifests, and what `down` leaves.
+
+use super::{Cluster, SPEC, WEB, cluster, settles};
+use crate::it::world::{World, text};
+
+const SPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: NAME, labels: { team: shop } }\n";
+
+/// A world whose app's namespace nobody has made.
+fn bare(cluster: &Cluster, name: &str) -> World {
+    let mut world = World::new(&SPEC.replace("NAME", name));
+    world.write("p/kubernetes/dev/web.yaml", WEB);
+    world.write("kubeconfig", &cluster.kubeconfig());
+    world.var("KUBECONFIG", world.path("kubeconfig"));
+    world
+}
+
+fn spaces(cluster: &Cluster) -> Vec<String> {
+    let all = cluster.kubectl(&["get", "namespaces", "-o", "name"]);
+    all.lines().filter_map(|line| line.trim().strip_prefix("namespace/")).map(str::to_owned).collect()
+}
+
+#[test]
+fn kube_a_namespace_of_the_manifests_is_made_first() {
+    let Some(cluster) = cluster::shared() else { return };
+    let world = bare(&cluster, "own");
+    let why = world.run("plan --env dev --all --version v1").code(2);
+    assert!(why.err.contains("there is no namespace `own`"), "{}", why.err);
+    world.write("p/kubernetes/dev/space.yaml", &SPACE.replace("NAME", "another"));
+    let why = world.run("plan --env dev --all --version v1").code(2);
+    assert!(why.err.contains("Namespace/another is another namespace than the app's, which is `own`"), "{}", why.err);
+
+    world.write("p/kubernetes/dev/space.yaml", &SPACE.replace("NAME", "own"));
+    let plan = world.ok("plan --env dev --all --version v1 --out plan").out;
+    assert!(plan.contains("create Namespace/own\n"), "{plan}");
+    assert!(plan.contains("create Deployment/web (not checked: its namespace comes with it)"), "{plan}");
+    assert!(!spaces(&cluster).contains(&"own".to_owned()), "a plan changes nothing");
+    world.ok("deploy --env dev --all --version v1 --plan plan");
+    settles(&world, "own", "v1 healthy 2");
+    assert_eq!(text(&cluster.get(&["namespace", "own"])["metadata"]["labels"]["team"]), "shop");
+    let plan = world.ok("plan --env dev --all --version v2").out;
+    assert!(!plan.contains("Namespace/own") && plan.contains("change Deployment/web"), "{plan}");
+    world.ok("deploy --env dev --all --version v2");
+
+    // It stays, whatever the release says of it or does not.
+    std::fs::remove_file(world.path("p/kubernetes/dev/space.yaml")).expect("the file");
+    let plan = world.ok("plan --env dev --all --version v3").out;
+    assert!(plan.contains("keep Namespace/own"), "{plan}");
+    world.ok("deploy --env dev --all --version v3");
+    let down = world.ok("down --env dev --app own");
+    assert!(down.err.contains("own: keep Namespace/own: only --delete-data deletes it"), "{}", down.err);
+    assert_eq!(cluster.names("own", "deployment"), Vec::<String>::new());
+    assert!(spaces(&cluster).contains(&"own".to_owned()));
+}
+
+#[test]
+fn kube_a_namespace_that_was_there_is_given_labels_and_never_deleted() {
+    let Some(cluster) = cluster::shared() else { return };
+    let world = bare(&cluster, "older");
+    cluster.kubectl(&["create", "namespace", "older"]);
+    cluster.kubectl(&["label", "namespace", "older", "cost=7"]);
+    world.write("p/kubernetes/dev/space.yaml", &SPACE.replace("NAME", "older"));
+    let plan = world.ok("plan --env dev --all --version v1").out;
+    assert!(plan.contains("change Namespace/older: metadata.labels.team: nothing -> shop"), "{plan}");
+    world.ok("deploy --env dev --all --version v1");
+    let labels = cluster.get(&["namespace", "older"])["metadata"]["labels"].clone();
+    assert_eq!((text(&labels["team"]), text(&labels["cost"])), ("shop".to_owned(), "7".to_owned()));
+    let down = world.ok("down --env dev --app older --delete-data");
+    assert!(down.err.contains("keep Namespace/older: it was there before the app"), "{}", down.err);
+    assert!(spaces(&cluster).contains(&"older".to_owned()));
+}
+
+#[test]
+fn kube_down_deletes_data_only_when_told() {
+    let Some(cluster) = cluster::shared() else { return };
+    let world = bare(&cluster, "goes");
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: data }\nspec:\n  storageClassName: \"\"\n  \
+                 accessModes: [ReadWriteOnce]\n  volumeName: goes-data\n  resources: { requests: { storage: 1Mi } }\n";
+    let volume = "apiVersion: v1\nkind: PersistentVolume\nmetadata: { name: goes-data }\nspec:\n  storageClassName: \"\"\n  \
+                  accessModes: [ReadWriteOnce]\n  capacity: { storage: 1Mi }\n  hostPath: { path: /tmp }\n";
+    world.write("p/kubernetes/dev/space.yaml", &SPACE.replace("NAME", "goes"));
+    world.write("p/kubernetes/dev/data.yaml", &format!("{volume}---\n{claim}"));
+    world.ok("deploy --env dev --all --version v1");
+    settles(&world, "goes", "v1 healthy 2");
+    for flags in ["deploy --env dev --all --version v2", "rollback --env dev --app goes"] {
+        world.run(&format!("{flags} --delete-data")).code(2);
+    }
+    world.run("down --env dev --app goes --delete-data --hand-back").code(2);
+
+    // Not told, it stays, and is named.
+    let down = world.ok("down --env dev --app goes");
+    for name in ["PersistentVolumeClaim/data", "PersistentVolume/goes-data", "Namespace/goes"] {
+        assert!(down.err.contains(&format!("goes: keep {name}: only --delete-data deletes it")), "{}", down.err);
+    }
+    assert_eq!(cluster.names("goes", "pvc"), ["data"]);
+    assert_eq!(cluster.names("goes", "deployment"), Vec::<String>::new());
+
+    // Told later, it goes; what others have stays, and so does what that is in.
+    cluster.kubectl(&["create", "configmap", "theirs", "-n", "goes"]);
+    let down = world.ok("down --env dev --app goes --delete-data");
+    assert!(down.err.contains("goes: delete PersistentVolumeClaim/data with its data, for good"), "{}", down.err);
+    assert!(down.err.contains("goes: delete PersistentVolume/goes-data with its data, for good"), "{}", down.err);
+    assert!(down.err.contains("goes: keep Namespace/goes: ConfigMap/theirs is in it"), "{}", down.err);
+    assert_eq!(cluster.names("goes", "pvc"), Vec::<String>::new());
+    assert!(!cluster.kubectl(&["get", "pv", "-o", "name"]).contains("goes-data"));
+    assert_eq!(text(&cluster.get(&["configmap", "theirs", "-n", "goes"])["metadata"]["name"]), "theirs");
+
+    // All of it in one go, the namespace with what is known of the app last. Other names: the cluster may still bind to what was.
+    let again = format!("{volume}---\n{claim}").replace("goes-data", "goes-again").replace("name: data", "name: more");
+    world.write("p/kubernetes/dev/data.yaml", &again);
+    world.ok("deploy --env dev --all --version v2");
+    settles(&world, "goes", "v2 healthy 2");
+    cluster.kubectl(&["delete", "configmap", "theirs", "-n", "goes"]);
+    let down = world.ok("down --env dev --app goes --delete-data");
+    assert!(down.err.contains("goes: delete Namespace/goes with all that is in it, for good"), "{}", down.err);
+    assert!(!spaces(&cluster).contains(&"goes".to_owned()));
+    let again = world.ok("down --env dev --app goes --delete-data");
+    assert!(again.err.contains("there is no data to delete"), "{}", again.err);
+    world.ok("deploy --env dev --all --version v1");
+    settles(&world, "goes", "v1 healthy 2");
+    world.ok("down --env dev --app goes --delete-data");
+}
