@@ -64,8 +64,8 @@ pub struct Engine {
     ledger: Ledger,
     /// One driver of a scope at a time: its walk, or the keeper of what rests there.
     driving: Mutex<HashMap<Scope, Arc<tokio::sync::Mutex<()>>>>,
-    /// Wakes the walk of a deployment.
-    nudges: Mutex<HashMap<DeploymentId, Arc<Notify>>>,
+    /// What a walk has to do with those who steer its deployment.
+    steered: Mutex<HashMap<DeploymentId, Arc<Steered>>>,
     /// Wakes the keeper of a scope, after a change of what rests there.
     keepers: Mutex<HashMap<Scope, Arc<Notify>>>,
     /// Told when something may have become garbage.
@@ -86,7 +86,7 @@ impl Engine {
             ports,
             ledger,
             driving: Mutex::default(),
-            nudges: Mutex::default(),
+            steered: Mutex::default(),
             keepers: Mutex::default(),
             garbage: Notify::new(),
             live: Mutex::default(),
@@ -99,8 +99,8 @@ impl Engine {
         lock(&self.driving).entry(scope.clone()).or_default().clone()
     }
 
-    fn nudge(&self, id: &DeploymentId) -> Arc<Notify> {
-        lock(&self.nudges).entry(id.clone()).or_default().clone()
+    fn steered(&self, id: &DeploymentId) -> Arc<Steered> {
+        lock(&self.steered).entry(id.clone()).or_default().clone()
     }
 
     /// Whether nothing runs, nothing is under way and nothing has to be watched: the engine may leave. What rests in a state
@@ -111,6 +111,16 @@ impl Engine {
             Some(_) => self.ledger.open().is_empty() && !self.is_seated(),
         }
     }
+}
+
+/// Between the walk of a deployment and the commands that steer it.
+#[derive(Default)]
+struct Steered {
+    /// Wakes the walk.
+    nudge: Notify,
+    /// Held by whoever writes what happened. A command that turns back ends the jobs first: the walk, which sees them end,
+    /// must not take that for their failure.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// A lock that a panic elsewhere does not take away.

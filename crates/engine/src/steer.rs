@@ -16,6 +16,8 @@ impl Engine {
     /// Steers a running deployment. Durable when it returns; the walk notices at once.
     pub async fn steer(self: &Arc<Self>, id: &DeploymentId, what: Command, by: &By) -> Result<(), Refused> {
         let _sitting = self.sit().await?;
+        let steered = self.steered(id);
+        let _writing = steered.writing.lock().await;
         for _ in 0..TRIES {
             let fold = self.ledger.deployment(id).await?;
             let Some(state) = &fold.state else {
@@ -42,7 +44,7 @@ impl Engine {
             match self.ledger.append(entries, self.ports.clock.now(), &by.actor).await {
                 Err(AppendError::Conflict { .. }) => {}
                 done => {
-                    self.nudge(id).notify_one();
+                    steered.nudge.notify_one();
                     return Ok(done?);
                 }
             }

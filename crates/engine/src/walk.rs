@@ -70,7 +70,7 @@ impl Engine {
             }
         }
         drop(driving);
-        crate::lock(&self.nudges).remove(id);
+        crate::lock(&self.steered).remove(id);
         self.garbage.notify_one();
     }
 
@@ -84,9 +84,9 @@ impl Engine {
         match next(state, self.ports.clock.now()) {
             Due::Nothing => return Ok(false),
             Due::Stand => {
-                let nudge = self.nudge(&state.plan.id);
+                let steered = self.steered(&state.plan.id);
                 self.note(&state.plan.id, "paused; `deployctl resume` goes on");
-                tokio::select! { () = nudge.notified() => {}, () = tokio::time::sleep(STAND) => {} }
+                tokio::select! { () = steered.nudge.notified() => {}, () = tokio::time::sleep(STAND) => {} }
             }
             Due::Begin(leg) => match self.bind(state, leg).await {
                 Ok(binding) => self.happened(fold, state, vec![Event::LegStarted { leg, binding }]).await?,
@@ -103,6 +103,8 @@ impl Engine {
                 Err(fault) => self.fault(fold, state, &fault, round).await?,
             },
             Due::Close(closed) => {
+                let steered = self.steered(&state.plan.id);
+                let _writing = steered.writing.lock().await;
                 self.close(fold, &closed).await?;
                 return Ok(false);
             }
@@ -148,6 +150,8 @@ impl Engine {
         state: &Deployment,
         events: Vec<Event>,
     ) -> Result<(), AppendError> {
+        let steered = self.steered(&state.plan.id);
+        let _writing = steered.writing.lock().await;
         if events.iter().any(|e| matches!(e, Event::TurnedBack { .. } | Event::Closed(_))) {
             self.end_jobs(state).await.map_err(|fault| AppendError::Failed(fault.to_string()))?;
         }
@@ -186,8 +190,8 @@ impl Engine {
                 _ => round.backoff.next(),
             };
             self.note(&state.plan.id, &format!("{fault}; trying again"));
-            let nudge = self.nudge(&state.plan.id);
-            tokio::select! { () = nudge.notified() => {}, () = tokio::time::sleep(pause) => {} }
+            let steered = self.steered(&state.plan.id);
+            tokio::select! { () = steered.nudge.notified() => {}, () = tokio::time::sleep(pause) => {} }
             return Ok(());
         }
         let why = match &fault.hint {
@@ -219,7 +223,7 @@ impl Engine {
     /// Another engine took over: this one lets go without another word.
     fn lost(&self, id: &DeploymentId) {
         crate::lock(&self.live).remove(id);
-        crate::lock(&self.nudges).remove(id);
+        crate::lock(&self.steered).remove(id);
     }
 }
 

@@ -112,7 +112,7 @@ impl Engine {
         let running = jobs.iter().find(|(_, job)| *job == JobState::Running);
         let job = running.and_then(|(gate, _)| state.legs[leg].job(gate)).map(|run| run.job.clone());
         let due = until.map_or(poll, |until| until.since(self.ports.clock.now()).min(poll));
-        let nudge = self.nudge(&state.plan.id);
+        let steered = self.steered(&state.plan.id);
         let job_changed = async {
             match &job {
                 Some(job) => self.ports.driver.job_changed(scope, job).await,
@@ -122,7 +122,7 @@ impl Engine {
         tokio::select! {
             () = self.ports.driver.changed(scope) => false,
             () = job_changed => false,
-            () = nudge.notified() => false,
+            () = steered.nudge.notified() => false,
             () = tokio::time::sleep(due) => true,
         }
     }

@@ -1,8 +1,8 @@
 //! Trouble of the world, people who change their mind, engines that die.
 
-use crate::world::{World, by, config, deploy, end, eventually, id_of, leg, release_id, rollback, scope, verdict};
+use crate::world::{World, by, command, config, deploy, end, eventually, id_of, leg, release_id, rollback, scope, verdict};
 use deployctl_core::ask::RefusedKind;
-use deployctl_core::config::Strategy;
+use deployctl_core::config::{AppConfig, Hooks, Strategy};
 use deployctl_core::deployment::command::Command;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,6 +58,22 @@ async fn cancel_turns_back_and_pause_stands_still() {
     assert_eq!(closed.reason, "cancelled by somebody@here");
     let refused = engine.steer(&id, Command::Cancel, &by()).await.unwrap_err();
     assert_eq!(refused.message, "the deployment has ended already: cancelled");
+}
+
+/// Paused, the time goes on when the walk has nothing more to do: it has seen the job end before the command knows of it.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_a_cancel_ends_did_not_fail() {
+    let world = World::default();
+    let engine = world.engine().await;
+    assert_eq!(verdict(&engine, &deploy(vec![leg("api", "v1", config(Strategy::BlueGreen))])).await.0, "succeeded");
+    let hooks = Hooks { before: vec![command("./announce")], ..Hooks::default() };
+    let v2 = leg("api", "v2", AppConfig { hooks, ..config(Strategy::BlueGreen) });
+    let id = id_of(engine.deploy(&deploy(vec![v2])).await);
+    eventually("the hook was started", || world.fake.jobs_started().len() == 1).await;
+    engine.steer(&id, Command::Cancel, &by()).await.unwrap();
+    let closed = end(&engine, &id).await.closed.unwrap();
+    assert_eq!((closed.verdict.word(), closed.restored), ("cancelled", true));
+    assert_eq!(closed.reason, "cancelled by somebody@here");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

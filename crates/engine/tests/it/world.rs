@@ -173,8 +173,12 @@ pub(crate) fn config(strategy: Strategy) -> AppConfig {
     }
 }
 
+pub(crate) fn command(program: &str) -> Command {
+    Command { run: vec![LateText::plain(program)], timeout: Span::secs(5), repeatable: false }
+}
+
 pub(crate) fn migrating(irreversible: bool) -> AppConfig {
-    let run = Command { run: vec![LateText::plain("./migrate")], timeout: Span::secs(5), repeatable: false };
+    let run = command("./migrate");
     let undo = (!irreversible).then(|| run.clone());
     AppConfig { migrate: Some(Migrate { run, undo, irreversible }), ..config(Strategy::BlueGreen) }
 }

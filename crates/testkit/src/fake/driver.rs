@@ -16,6 +16,9 @@ use deployctl_core::route::SideStats;
 use futures_util::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How long it takes until a killed job is known to be gone.
+const KILLED: std::time::Duration = std::time::Duration::from_millis(20);
+
 #[async_trait]
 impl Driver for Fake {
     fn capabilities(&self, _config: &AppConfig) -> Capabilities {
@@ -108,16 +111,24 @@ impl Driver for Fake {
         let mut target = self.target();
         target.reach()?;
         target.admit(scope, way.fence)?;
+        let was = target.jobs.get(id).map(|job| job.state.clone());
+        let is = target.run_job(id, gate, self.number);
         drop(target);
-        Ok(self.change(scope, |target| target.run_job(id, gate, self.number)))
+        if was.as_ref() != Some(&is) {
+            self.change(scope, |_| {});
+        }
+        Ok(is)
     }
 
     async fn kill_job(&self, scope: &Scope, id: &JobId, way: &Way) -> Result<(), Fault> {
-        let mut target = self.target();
-        target.reach()?;
-        target.admit(scope, way.fence)?;
-        drop(target);
+        {
+            let mut target = self.target();
+            target.reach()?;
+            target.admit(scope, way.fence)?;
+        }
         self.change(scope, |target| target.kill_job(id, self.number));
+        // That it is gone is seen a while after others have seen it end.
+        tokio::time::sleep(KILLED).await;
         Ok(())
     }
 
