@@ -9,7 +9,9 @@ const STAGES: &[&[&str]] = &[
     &["ServiceAccount", "Role", "ClusterRole", "ResourceQuota", "LimitRange", "NetworkPolicy"],
     &["RoleBinding", "ClusterRoleBinding"],
     &["ConfigMap", "Secret"],
-    &["PersistentVolume", "PersistentVolumeClaim"],
+    &["PersistentVolume"],
+    // One that names a volume which the cluster does not know yet is looked at again only after a while.
+    &["PersistentVolumeClaim"],
     &["Service", "PodDisruptionBudget"],
     &["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Pod"],
 ];
@@ -55,6 +57,7 @@ mod tests {
             "ServiceAccount",
             "RoleBinding",
             "ConfigMap",
+            "PersistentVolume",
             "PersistentVolumeClaim",
             "Service",
             "Deployment",

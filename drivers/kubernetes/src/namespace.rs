@@ -78,6 +78,13 @@ impl Site {
         }
     }
 
+    /// Whether the namespace was made for this app and is on its way out.
+    pub(crate) async fn is_ending(&self) -> Result<bool, Fault> {
+        let what = format!("Namespace/{}", self.namespace);
+        let there = self.cluster.find(&self.space()).await.map_err(|trouble| self.fault(trouble, &what))?;
+        Ok(there.is_some_and(|there| same::ends(&there) && self.is_made_for_it(&there)))
+    }
+
     /// Whether the namespace was made for this app.
     pub(crate) fn is_made_for_it(&self, namespace: &Value) -> bool {
         namespace["metadata"]["annotations"][MADE_FOR] == self.set()

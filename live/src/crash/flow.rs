@@ -46,6 +46,11 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
+    /// Whether all that is in its namespace is to go with it.
+    pub(crate) fn deletes_data(&self) -> bool {
+        self.act == DOWN_WITH_DATA
+    }
+
     /// Whether requests are answered from its beginning to its end.
     pub(crate) fn has_traffic(&self) -> bool {
         self.shape.is_some() && self.from.is_some() && self.ends != Ends::Down
@@ -58,6 +63,7 @@ const BAD: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "b
 const ROLLBACK: &[&str] = &["rollback", "--env", "dev", "--app", "api"];
 const RESTART: &[&str] = &["restart", "--env", "dev", "--app", "api"];
 const DOWN: &[&str] = &["down", "--env", "dev", "--app", "api"];
+const DOWN_WITH_DATA: &[&str] = &["down", "--env", "dev", "--app", "api", "--delete-data"];
 const ALL_V1: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v1"];
 const ALL_V2: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v2"];
 const ALL_BAD: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "bad"];
@@ -116,7 +122,7 @@ fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
     let (mut before, mut from, mut to) = (vec![V1], Some("v1"), Some("v2"));
     let ends = match act {
         BAD | ALL_BAD => Ends::Back,
-        DOWN => Ends::Down,
+        DOWN | DOWN_WITH_DATA => Ends::Down,
         _ => Ends::New,
     };
     match act {
@@ -124,7 +130,7 @@ fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
         BAD => to = Some("bad"),
         ROLLBACK => (before, from, to) = (vec![V1, V2], Some("v2"), Some("v1")),
         RESTART => to = Some("v1"),
-        DOWN => to = None,
+        DOWN | DOWN_WITH_DATA => to = None,
         ALL_V2 => before = vec![ALL_V1],
         ALL_BAD => (before, to) = (vec![ALL_V1], Some("bad")),
         _ => {}
@@ -224,7 +230,13 @@ fn of_objects() -> Vec<Flow> {
         }));
     };
     let three = [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)];
-    add("rolling", none, "", &[&[("first", V1), ("down", DOWN)], &three[..]].concat());
+    add("rolling", none, "", &[&[("first", V1), ("restart", RESTART), ("down", DOWN)], &three[..]].concat());
+    add("blue-green", none, "    strategy: blue-green\n", &three);
+    add("canary", none, "    strategy: { canary: { steps: [50%], hold: 50ms } }\n", &three);
+    let set = Shape { is_set: true, ..none };
+    add("by-partition", set, "    strategy: { canary: { steps: [50%], hold: 50ms } }\n", &three);
+    let space = Shape { has_namespace: true, ..none };
+    add("namespace", space, "", &[("first", V1), ("delete-data", DOWN_WITH_DATA)]);
     add("removal", loses, "", &three);
     add("migrate-once", secret, &once, &three);
     add("migrate-repeatable", secret, &repeatable, &[("deploy", V2)]);

@@ -15,7 +15,7 @@ const PODS: usize = 2;
 const OF_ALL: [&str; 2] = ["ConfigMap/kube-root-ca.crt", "ServiceAccount/default"];
 /// How the names of a state in the cluster begin.
 const STATE: &str = "deployctl-state-";
-const KINDS: &str = "deployment,service,configmap,secret,job,serviceaccount,pod";
+const KINDS: &str = "deployment,statefulset,service,configmap,secret,job,serviceaccount,pod";
 
 /// What a version consists of, beside a Deployment, its Service, and settings that no other version has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(crate) struct Shape {
     pub(crate) loses: bool,
     /// A state in the same namespace.
     pub(crate) keeps_state: bool,
+    /// A StatefulSet instead of the Deployment.
+    pub(crate) is_set: bool,
+    /// Its namespace, which nobody made before.
+    pub(crate) has_namespace: bool,
 }
 
 /// A cluster with all images of the server.
@@ -43,12 +47,16 @@ pub(crate) fn image(version: &str) -> String {
 }
 
 impl Shape {
+    fn workload(self) -> &'static str {
+        if self.is_set { "StatefulSet" } else { "Deployment" }
+    }
+
     fn has_worker(self, version: &str) -> bool {
         self.loses && !["v2", "bad"].contains(&version)
     }
 
-    /// The manifests of a version; `here` is the folder that its jobs write to.
-    pub(crate) fn manifests(self, version: &str, here: &str) -> String {
+    /// The manifests of a version; `here` is the folder that its jobs write to, `namespace` where it is.
+    pub(crate) fn manifests(self, version: &str, here: &str, namespace: &str) -> String {
         let mut env = format!("{{ name: DEPLOYCTL_VERSION, value: {version} }}");
         if self.has_secret {
             env += ", { name: PASSWORD, valueFrom: { secretKeyRef: { name: db, key: password } } }";
@@ -59,6 +67,12 @@ impl Shape {
              apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: of-{version} }}\ndata: {{ SETTING: of-{version} }}\n---\n{}",
             deployment("web", PODS, &env, version, here)
         );
+        if self.is_set {
+            text = as_set(&text);
+        }
+        if self.has_namespace {
+            let _ = write!(text, "---\napiVersion: v1\nkind: Namespace\nmetadata: {{ name: {namespace} }}\n");
+        }
         if self.has_secret {
             let _ = write!(
                 text,
@@ -77,7 +91,8 @@ impl Shape {
     /// What has to be there while a version is current, or none; `kept` are the versions that one may go back to.
     fn wanted(self, current: Option<&str>, kept: &BTreeSet<String>) -> BTreeSet<String> {
         let Some(version) = current else { return BTreeSet::new() };
-        let mut wanted = vec!["Deployment/web".to_owned(), "Service/web".into(), format!("ConfigMap/of-{version}")];
+        let mut wanted =
+            vec![format!("{}/web", self.workload()), "Service/web".into(), format!("ConfigMap/of-{version}")];
         if self.has_worker(version) {
             wanted.extend(["Deployment/worker".into(), "ServiceAccount/worker".into()]);
         }
@@ -107,6 +122,15 @@ fn deployment(name: &str, pods: usize, env: &str, version: &str, here: &str) -> 
          readinessProbe: {{ httpGet: {{ path: /healthz, port: 8080 }}, periodSeconds: 1 }}\n",
         image("none")
     )
+}
+
+/// The Deployment among manifests as a StatefulSet whose pods need not wait for each other, until one is replaced.
+fn as_set(text: &str) -> String {
+    let lines =
+        text.lines().filter(|line| !["strategy:", "progressDeadline"].iter().any(|key| line.trim().starts_with(key)));
+    let text = lines.fold(String::new(), |text, line| text + line + "\n");
+    text.replace("kind: Deployment", "kind: StatefulSet")
+        .replace("  replicas:", "  serviceName: web\n  podManagementPolicy: Parallel\n  replicas:")
 }
 
 /// All objects of a namespace.

@@ -226,6 +226,9 @@ pub(crate) fn judge(world: &World, flow: &Flow, seen: &Seen) -> Result<Outcome, 
     if flow.shape.is_some() {
         world.ok(&["status", "--drift"])?;
     }
+    if flow.deletes_data() && outcome == Outcome::AsAlways && world.has_namespace()? {
+        return Err("its namespace is there, which was to go".into());
+    }
     Ok(outcome)
 }
 

@@ -74,7 +74,8 @@ impl World {
             std::fs::write(world.folder.join("p/deployctl.yaml"), spec)
         };
         make().map_err(|e| format!("{here}: {e}"))?;
-        if let Some(cluster) = &world.binaries.cluster {
+        let is_made_first = !shape.is_some_and(|shape| shape.has_namespace);
+        if let Some(cluster) = world.binaries.cluster.as_ref().filter(|_| is_made_first) {
             cluster.kubectl(&["create", "namespace", &world.project()])?;
         }
         Ok(world)
@@ -213,7 +214,7 @@ impl World {
         let _ = self.answered();
         procs::kill_all(self.whose())?;
         if let Some(cluster) = &self.binaries.cluster {
-            cluster.kubectl(&["delete", "namespace", &self.project(), "--wait=false"])?;
+            cluster.kubectl(&["delete", "namespace", &self.project(), "--wait=false", "--ignore-not-found"])?;
         }
         match &self.binaries.docker {
             Some(docker) => containers::remove(docker, &self.state(), &self.project()),
@@ -226,7 +227,7 @@ impl World {
         let version = args.iter().skip_while(|arg| **arg != "--version").nth(1);
         let (Some(shape), Some(version)) = (self.shape, version) else { return Ok(()) };
         let folder = self.folder.join("p/manifests");
-        let text = shape.manifests(version, &self.folder.display().to_string());
+        let text = shape.manifests(version, &self.folder.display().to_string(), &self.project());
         let made = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("all.yaml"), text));
         made.map_err(|e| format!("{}: {e}", folder.display()))
     }
@@ -242,6 +243,13 @@ impl World {
             (200, said) if said == version => Ok(()),
             said => Err(format!("{version} is current, but its Service says {said:?}")),
         }
+    }
+
+    /// Whether its namespace is there, if it has one.
+    pub(crate) fn has_namespace(&self) -> Result<bool, String> {
+        let Some(cluster) = &self.binaries.cluster else { return Ok(false) };
+        let found = cluster.kubectl(&["get", "namespace", &self.project(), "--ignore-not-found", "-o", "name"])?;
+        Ok(!found.trim().is_empty())
     }
 
     /// From now on somebody asks for one of these versions all the time.

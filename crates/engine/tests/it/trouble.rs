@@ -1,6 +1,8 @@
 //! Trouble of the world, people who change their mind, engines that die.
 
-use crate::world::{World, by, command, config, deploy, end, eventually, id_of, leg, release_id, rollback, scope, verdict};
+use crate::world::{
+    World, by, command, config, deploy, end, eventually, id_of, leg, release_id, rollback, scope, verdict,
+};
 use deployctl_core::ask::RefusedKind;
 use deployctl_core::config::{AppConfig, Hooks, Strategy};
 use deployctl_core::deployment::command::Command;

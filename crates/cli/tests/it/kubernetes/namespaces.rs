@@ -1,7 +1,7 @@
 //! The app's own namespace among its manifests, and what `down` leaves.
 
 use super::{Cluster, SPEC, WEB, cluster, settles};
-use crate::it::world::{World, text};
+use crate::it::world::{World, finish, poll, text};
 
 const SPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: { name: NAME, labels: { team: shop } }\n";
 
@@ -105,8 +105,11 @@ fn kube_down_deletes_data_only_when_told() {
     assert_eq!(text(&cluster.get(&["configmap", "theirs", "-n", "goes"])["metadata"]["name"]), "theirs");
 
     // All of it in one go, the namespace with what is known of the app last. Other names: the cluster may still bind to what was.
-    let again = format!("{volume}---\n{claim}").replace("goes-data", "goes-again").replace("name: data", "name: more");
-    world.write("p/kubernetes/dev/data.yaml", &again);
+    let called = |name: &str| {
+        let text = format!("{volume}---\n{claim}").replace("goes-data", &format!("goes-{name}"));
+        text.replace("name: data", &format!("name: {name}"))
+    };
+    world.write("p/kubernetes/dev/data.yaml", &called("again"));
     world.ok("deploy --env dev --all --version v2");
     settles(&world, "goes", "v2 healthy 2");
     cluster.kubectl(&["delete", "configmap", "theirs", "-n", "goes"]);
@@ -115,7 +118,26 @@ fn kube_down_deletes_data_only_when_told() {
     assert!(!spaces(&cluster).contains(&"goes".to_owned()));
     let again = world.ok("down --env dev --app goes --delete-data");
     assert!(again.err.contains("there is no data to delete"), "{}", again.err);
+    world.write("p/kubernetes/dev/data.yaml", &called("anew"));
     world.ok("deploy --env dev --all --version v1");
     settles(&world, "goes", "v1 healthy 2");
-    world.ok("down --env dev --app goes --delete-data");
+
+    // It has ended when the namespace has, which is after what is known of the app.
+    let finalizers = |all: &str| {
+        let patch = format!("{{\"metadata\":{{\"finalizers\":[{all}]}}}}");
+        cluster.kubectl(&["patch", "namespace", "goes", "--type=merge", "-p", &patch]);
+    };
+    finalizers("\"example.com/held\"");
+    let down = world.spawn("down --env dev --app goes --delete-data");
+    poll("what is in it to go", || {
+        let is_told = !cluster.get(&["namespace", "goes"])["metadata"]["deletionTimestamp"].is_null();
+        (is_told && cluster.names("goes", "configmap").is_empty()).then_some(())
+    });
+    let id = world.running();
+    poll("it to be waited for", || {
+        text(&world.json(&format!("show {id}"))["waiting"]).contains("Namespace/goes is to end").then_some(())
+    });
+    finalizers("");
+    finish(down).code(0);
+    assert!(!spaces(&cluster).contains(&"goes".to_owned()));
 }
