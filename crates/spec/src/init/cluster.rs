@@ -154,8 +154,13 @@ fn quoted(text: &str) -> String {
     if text.contains("{{") { Value::from(text).to_string() } else { word(text) }
 }
 
-/// What else the file of a cluster says: where the history is.
-pub(super) const STATE: &str = "
-# History and everything else that is kept is on this machine. In a pipeline it belongs into a namespace that lasts:
-# state: kubernetes://CONTEXT/NAMESPACE
-";
+/// Where history and releases are kept: where the app is, so that a pipeline needs no disk that lasts.
+pub(super) fn write_state(out: &mut String, name: &str) {
+    let _ = write!(
+        out,
+        "
+# History and releases are kept there, and any machine goes on where another one ended; without it, on this machine alone.
+state: kubernetes://default/{name} # check this: context and namespace, which must be there
+"
+    );
+}

@@ -15,11 +15,11 @@ const LISTEN: &str = "    # listen: 0.0.0.0:80 # without it, a free port on 127.
 pub(super) fn write(folder: &str, found: &Found) -> String {
     let mut out = String::from(HEAD);
     let _ = writeln!(out, "project: {}", label(folder));
-    let cluster = found.apps.iter().find_map(|app| app.cluster.as_ref());
-    if cluster.is_some() {
-        out.push_str(cluster::STATE);
+    let cluster = found.apps.iter().find_map(|app| Some((app, app.cluster.as_ref()?)));
+    if let Some((app, _)) = cluster {
+        cluster::write_state(&mut out, &label(&app.name));
     }
-    write_environments(&mut out, cluster.map_or(&[], |cluster| cluster.environments.as_slice()));
+    write_environments(&mut out, cluster.map_or(&[], |(_, cluster)| cluster.environments.as_slice()));
     if cluster.is_none() {
         out.push_str(LISTEN);
     }

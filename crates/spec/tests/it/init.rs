@@ -119,7 +119,7 @@ fn manifests_of_each_environment_are_the_app() {
             "    namespace: my-shop # check this",
             "    manifests: \"kubernetes/{{ environment }}\"\n",
             "    images: { web: \"registry.example.com:5000/team/web:{{ version }}\" }\n",
-            "# state: kubernetes://CONTEXT/NAMESPACE\n",
+            "\nstate: kubernetes://default/my-shop # check this",
             "#   Dockerfile: build its image and push it before you deploy\n",
         ],
     );
