@@ -186,6 +186,10 @@ fn measure(args: Bench) -> Result<bool, String> {
         past: args.past,
         parts: args.part,
     };
+    // A part is put into a page that is there; said now, not when all was measured.
+    if let Some(path) = args.out.as_ref().filter(|_| !options.parts.is_empty()) {
+        std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
     let sections = bench::run(&options)?;
     println!("{}", bench::text(&sections));
     if let Some(path) = &args.out {

@@ -45,7 +45,8 @@ pub(super) fn measure(options: &Options, cluster: &Cluster) -> Result<Section, S
         "Kubernetes: 500 objects",
         "400 ConfigMaps, 50 Services and 50 Deployments of one pod on simulated nodes, in an empty namespace; then another\n\
          version of the 50 images; then the same again. The controller manager may ask 1000 times a second. kubectl is\n\
-         `kubectl apply --server-side` and then `kubectl rollout status`; Helm is `helm upgrade --install --wait`. In turn, medians.",
+         `kubectl apply --server-side` and then `kubectl rollout status`; Helm is `helm upgrade --install --wait`; kapp is not among them.\n\
+         In turn, medians: from the second round on, each begins while the cluster still removes what the one before had.",
     );
     section.raw = table(&tools);
     targets(&mut section, &tools);

@@ -53,7 +53,7 @@ const CASES: &[Case] = &[
     Case {
         what: "a program that ends at once",
         version: VERSIONS[1],
-        change: |text| text.replace("[/pod, serve, \"8080\"]", "[/pod, exit, \"1\", no]"),
+        change: |text| text.replace("[/pod, serve, \"8080\"]", "[/pod, exit, \"1\", bad]"),
         sign: "Error",
         word: "exit code 1",
     },
@@ -118,7 +118,9 @@ fn shown(stage: &Stage, id: &str, case: &Case) -> Result<Instant, String> {
     while Instant::now() < end {
         let done = stage.must(&["show", id, "--output", "json"])?;
         let shown: Value = serde_json::from_str(&done.out).map_err(|e| e.to_string())?;
-        if shown["waiting"].as_str().is_some_and(|waiting| waiting.contains(case.word)) {
+        // What can never become right is not waited for: it is why the deployment goes back.
+        let said = ["waiting", "back", "reason"].map(|key| shown[key].as_str());
+        if said.into_iter().flatten().any(|said| said.contains(case.word)) {
             return Ok(Instant::now());
         }
         std::thread::sleep(Duration::from_millis(10));
