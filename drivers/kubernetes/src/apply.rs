@@ -87,13 +87,7 @@ impl Site {
     ) -> Result<Step, Fault> {
         let found = self.admitted(way.fence).await?;
         if to.is_none() && found.is_none() {
-            // The record goes before the namespace that it is in.
-            let ends = way.delete_data && self.is_ending().await?;
-            return Ok(if ends {
-                Step::Pending(format!("Namespace/{} is to end", self.namespace))
-            } else {
-                Step::Done
-            });
+            return self.gone(way).await;
         }
         let record = found.unwrap_or_else(|| Record::new(self.state.clone()));
         let revision = to.map(|(revision, _)| revision.clone());

@@ -6,6 +6,7 @@ use crate::record::{self, SCOPE};
 use crate::site::Site;
 use crate::trouble::Trouble;
 use deployctl_core::config::KubernetesConfig;
+use deployctl_core::driver::{Step, Way};
 use deployctl_core::fault::Fault;
 use deployctl_kubernetes::object::Name;
 use deployctl_kubernetes::{applyset, same};
@@ -78,11 +79,17 @@ impl Site {
         }
     }
 
-    /// Whether the namespace was made for this app and is on its way out.
-    pub(crate) async fn is_ending(&self) -> Result<bool, Fault> {
+    /// Whether nothing is left of a scope without a record, which goes before the namespace that it is in.
+    pub(crate) async fn gone(&self, way: &Way) -> Result<Step, Fault> {
+        if !way.delete_data {
+            return Ok(Step::Done);
+        }
         let what = format!("Namespace/{}", self.namespace);
         let there = self.cluster.find(&self.space()).await.map_err(|trouble| self.fault(trouble, &what))?;
-        Ok(there.is_some_and(|there| same::ends(&there) && self.is_made_for_it(&there)))
+        match there.is_some_and(|there| same::ends(&there) && self.is_made_for_it(&there)) {
+            true => Ok(Step::Pending(format!("{what} is to end"))),
+            false => Ok(Step::Done),
+        }
     }
 
     /// Whether the namespace was made for this app.
