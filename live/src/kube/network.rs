@@ -35,16 +35,20 @@ impl Network {
         let (device, far) = (self.device(), self.far_end());
         ip(&["link", "set", &far, "netns", &first.to_string()])?;
         ip(&["link", "set", &device, "up"])?;
-        let inside = |args: &[&str]| {
+        let on_node = |command: &[&str]| {
             let first = first.to_string();
-            let command = [&["nsenter", "-t", &first, "-n", "--", "ip"], args].concat();
-            run(&command)
+            run(&[&["nsenter", "-t", &first, "-n", "--"], command].concat())
         };
+        let inside = |args: &[&str]| on_node(&[&["ip"], args].concat());
         inside(&["link", "set", "lo", "up"])?;
         inside(&["addr", "add", &format!("{}/30", self.inside()), "dev", &far])?;
         inside(&["link", "set", &far, "up"])?;
         // Packets to services need some route, so that they come to where they are led elsewhere.
         inside(&["route", "add", &self.services(), "dev", "lo"])?;
+        // The plugin of pods makes these with the first one, and fails where two are the first.
+        for chain in ["CNI-FORWARD", "CNI-ADMIN"] {
+            on_node(&["iptables", "-t", "filter", "-N", chain])?;
+        }
         for range in [self.services(), self.pods()] {
             ip(&["route", "replace", &range, "via", &self.inside()])?;
         }
