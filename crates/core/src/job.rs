@@ -43,6 +43,37 @@ pub enum JobState {
     Unknown,
 }
 
+/// What is kept of a job, durably.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Kept {
+    /// Its command may have begun.
+    Begun,
+    /// How it ended.
+    Ended {
+        /// Whether it exited 0.
+        ok: bool,
+        /// Such as `exit 3`.
+        how: String,
+        /// The last lines that it printed.
+        last_lines: Vec<String>,
+    },
+    /// It ended, and nobody saw how.
+    Lost,
+}
+
+impl Kept {
+    /// How the job is by what is kept of it; none while it may run.
+    pub fn state(self) -> Option<JobState> {
+        match self {
+            Self::Begun => None,
+            Self::Ended { ok: true, .. } => Some(JobState::Succeeded),
+            Self::Ended { how, last_lines, .. } => Some(JobState::Failed { reason: how, last_lines }),
+            Self::Lost => Some(JobState::Unknown),
+        }
+    }
+}
+
 /// Runs jobs.
 #[async_trait]
 pub trait Jobs: Send + Sync {

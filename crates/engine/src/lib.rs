@@ -64,7 +64,7 @@ pub struct Engine {
     ledger: Ledger,
     /// One driver of a scope at a time: its walk, or the keeper of what rests there.
     driving: Mutex<HashMap<Scope, Arc<tokio::sync::Mutex<()>>>>,
-    /// What a walk has to do with those who steer its deployment.
+    /// What each walk has to do with those who steer its deployment; its own, from its beginning to its end.
     steered: Mutex<HashMap<DeploymentId, Arc<Steered>>>,
     /// Wakes the keeper of a scope, after a change of what rests there.
     keepers: Mutex<HashMap<Scope, Arc<Notify>>>,

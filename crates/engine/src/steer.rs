@@ -16,7 +16,8 @@ impl Engine {
     /// Steers a running deployment. Durable when it returns; the walk notices at once.
     pub async fn steer(self: &Arc<Self>, id: &DeploymentId, what: Command, by: &By) -> Result<(), Refused> {
         let _sitting = self.sit().await?;
-        let steered = self.steered(id);
+        // Where nothing walks, nobody else writes.
+        let steered = crate::lock(&self.steered).get(id).cloned().unwrap_or_default();
         let _writing = steered.writing.lock().await;
         for _ in 0..TRIES {
             let fold = self.ledger.deployment(id).await?;

@@ -30,13 +30,14 @@ pub(crate) struct Round {
 
 impl Engine {
     pub(crate) fn spawn_walk(self: &Arc<Self>, id: DeploymentId) {
+        self.steered(&id);
         let engine = self.clone();
         tokio::spawn(async move { engine.walk(&id).await });
     }
 
     async fn walk(self: &Arc<Self>, id: &DeploymentId) {
         let mut round = Round::default();
-        let mut driving = Vec::new();
+        let (mut driving, mut shown) = (Vec::new(), None);
         loop {
             let fold = match self.ledger.deployment(id).await {
                 Ok(fold) => fold,
@@ -52,7 +53,9 @@ impl Engine {
                     driving.push(self.driving(&leg.scope).lock_owned().await);
                 }
             }
-            self.show(state, &round.evidence).await;
+            if shown.replace(fold.seq) != Some(fold.seq) {
+                self.show(state, &round.evidence).await;
+            }
             match self.turn(&fold, state, &mut round).await {
                 Ok(true) => {}
                 Ok(false) => break,

@@ -10,7 +10,7 @@ mod small;
 mod verify;
 
 pub use blobs::blobs;
-pub use model::{Step, random_steps, steps};
+pub use model::{Draw, Step, random_steps, steps};
 
 use deployctl_core::journal::{Batch, Head, Journal, NewEntry, Seq, StreamId, Write};
 use deployctl_core::time::Millis;

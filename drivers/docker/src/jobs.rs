@@ -11,10 +11,9 @@ use bollard::query_parameters::{InspectContainerOptions, StartContainerOptions};
 use deployctl_core::config::Smoke;
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, JobId, Scope};
-use deployctl_core::job::{JobSpec, JobState, Jobs};
+use deployctl_core::job::{JobSpec, JobState, Jobs, Kept};
 use deployctl_runner::say;
 use deployctl_sys::crash;
-use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -22,31 +21,6 @@ use tokio::time::{sleep, timeout};
 
 /// The engine tells when a job ends; this often it is asked all the same.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What is kept of a job, durably.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
-enum Kept {
-    /// Its command may have begun.
-    Begun,
-    /// How it ended.
-    Ended { ok: bool, how: String, last_lines: Vec<String> },
-    /// It ended, and nobody saw how.
-    Lost,
-}
-
-impl Kept {
-    fn state(&self) -> Option<JobState> {
-        match self {
-            Self::Begun => None,
-            Self::Ended { ok: true, .. } => Some(JobState::Succeeded),
-            Self::Ended { how, last_lines, .. } => {
-                Some(JobState::Failed { reason: how.clone(), last_lines: last_lines.clone() })
-            }
-            Self::Lost => Some(JobState::Unknown),
-        }
-    }
-}
 
 #[async_trait]
 impl Jobs for Docker {
@@ -91,7 +65,8 @@ impl Inner {
     async fn run_job(self: &Arc<Self>, job: &JobSpec, fence: Fence) -> Result<JobState, Fault> {
         let path = self.layout.job(&job.id);
         let kept: Option<Kept> = layout::read(&path)?;
-        if let Some(state) = kept.as_ref().and_then(Kept::state) {
+        let begun = kept.is_some();
+        if let Some(state) = kept.and_then(Kept::state) {
             // Who wrote that down may have been killed before the container was away.
             self.clear_job(&job.id).await?;
             return Ok(state);
@@ -100,7 +75,6 @@ impl Inner {
         self.listen();
         let name = self.name(job.id.as_str())?;
         let there = self.inspect_job(&name).await?;
-        let begun = kept.is_some();
         match there {
             None if begun && !job.command.repeatable => {
                 // Somebody removed its container: nobody knows what it did.

@@ -9,13 +9,12 @@ use crate::there::There;
 use deployctl_core::config::{JobsAs, LatePart};
 use deployctl_core::fault::{Fault, FaultKind};
 use deployctl_core::id::{Fence, JobId};
-use deployctl_core::job::{JobSpec, JobState};
+use deployctl_core::job::{JobSpec, JobState, Kept};
 use deployctl_core::time::Span;
 use deployctl_kubernetes::jobs::{self, Made, Make, OF, Run};
 use deployctl_kubernetes::secrets;
 use deployctl_runner::say;
 use deployctl_sys::crash;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,29 +23,6 @@ use std::time::{Duration, Instant};
 /// A Job that is told to go is waited for so long; then it is tried again.
 const GONE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(200);
-
-/// What is kept of a job, durably.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "is")]
-enum Kept {
-    /// Its command may have begun.
-    Begun,
-    /// How it ended.
-    Ended { ok: bool, how: String, last_lines: Vec<String> },
-    /// It ended, and nobody saw how.
-    Lost,
-}
-
-impl Kept {
-    fn state(self) -> Option<JobState> {
-        match self {
-            Self::Begun => None,
-            Self::Ended { ok: true, .. } => Some(JobState::Succeeded),
-            Self::Ended { how, last_lines, .. } => Some(JobState::Failed { reason: how, last_lines }),
-            Self::Lost => Some(JobState::Unknown),
-        }
-    }
-}
 
 /// What is remembered of jobs while the engine runs.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 
 use super::pick::{config_names, differs};
 use super::select::{labels, selects, services};
+use super::size::around;
 use super::{SIDE, TOLERANCE, name_of, of_kind, scaler};
 use deployctl_core::desired::FULL;
 use serde::{Deserialize, Serialize};
@@ -126,12 +127,7 @@ pub fn divisible(of: u32, share: u32) -> Result<u32, Vec<u32>> {
     if (1..of).contains(&count) && part(count).abs_diff(share) <= TOLERANCE {
         return Ok(count);
     }
-    let mut near: Vec<u32> = [count.saturating_sub(1), count, count + 1].into_iter().map(part).collect();
-    near.retain(|share| (1..FULL).contains(share));
-    near.sort_by_key(|one| one.abs_diff(share));
-    near.truncate(2);
-    near.sort_unstable();
-    Err(near)
+    Err(around(count, share, part))
 }
 
 /// The StatefulSets as they are, so that `share` basis points of their pods are of the release `new`: one that has all says how its are,

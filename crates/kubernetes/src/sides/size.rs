@@ -48,10 +48,15 @@ pub fn expressible(beside: u32, share: u32) -> Result<u32, Vec<u32>> {
     if of(count).abs_diff(share) <= TOLERANCE && beside > 0 {
         return Ok(count);
     }
+    Err(around(count, share, of))
+}
+
+/// The shares around one that can be: two at the most, of about so many pods.
+pub(super) fn around(count: u32, share: u32, of: impl Fn(u32) -> u32) -> Vec<u32> {
     let mut near: Vec<u32> = [count.saturating_sub(1), count, count + 1].into_iter().map(of).collect();
     near.retain(|share| (1..FULL).contains(share));
     near.sort_by_key(|one| one.abs_diff(share));
     near.truncate(2);
     near.sort_unstable();
-    Err(near)
+    near
 }

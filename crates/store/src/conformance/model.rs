@@ -21,11 +21,12 @@ pub fn random_steps(seed: u64, count: usize) -> Vec<Vec<Step>> {
     (0..count).map(|_| (0..=draw.below(3)).map(|_| draw.step()).collect()).collect()
 }
 
-struct Draw(u64);
+/// Numbers that a seed draws (splitmix64).
+pub struct Draw(pub u64);
 
 impl Draw {
-    /// splitmix64
-    fn below(&mut self, end: u64) -> u64 {
+    /// One below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

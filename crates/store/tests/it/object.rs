@@ -7,6 +7,7 @@ use deployctl_core::journal::{AppendError, Blobs, Journal, NewEntry, ReadError, 
 use deployctl_core::lease::{Life, Seat, Sits};
 use deployctl_core::objects::Objects;
 use deployctl_core::time::{Millis, Span};
+use deployctl_store::conformance::Draw;
 use deployctl_store::{Hitch, MemoryObjects, ObjectBlobs, ObjectJournal, ObjectSeat, conformance};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ async fn the_suite_of_journals() {
 async fn the_suite_of_journals_where_answers_are_lost() {
     for seed in 0..6 {
         let make = async || {
-            let objects = MemoryObjects::default().client(Draw(seed).hitches(4000, 5, &WRITES));
+            let objects = MemoryObjects::default().client(hitches(seed, 4000, 5, &WRITES));
             Arc::new(on(&objects)) as Arc<dyn Journal>
         };
         conformance::journal(make).await;
@@ -31,9 +32,9 @@ async fn the_suite_of_journals_where_answers_are_lost() {
 #[tokio::test(start_paused = true)]
 async fn the_suite_of_blobs() {
     conformance::blobs(async || Arc::new(blobs(&MemoryObjects::default())) as Arc<dyn Blobs>).await;
-    let hitches = [Hitch::AnswerLost, Hitch::RequestLost];
+    let lost = [Hitch::AnswerLost, Hitch::RequestLost];
     let make = async || {
-        let objects = MemoryObjects::default().client(Draw(3).hitches(4000, 9, &hitches));
+        let objects = MemoryObjects::default().client(hitches(3, 4000, 9, &lost));
         Arc::new(blobs(&objects)) as Arc<dyn Blobs>
     };
     // What is lost of a removal is an error, so only what is put and read.
@@ -59,23 +60,11 @@ fn blobs(objects: &MemoryObjects) -> ObjectBlobs {
 /// Writes of which it is not known what became of them.
 const WRITES: [Hitch; 4] = [Hitch::AnswerLost, Hitch::RequestLost, Hitch::Late, Hitch::Lied];
 
-/// splitmix64
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % end
-    }
-
-    /// One operation in `every` goes wrong.
-    fn hitches(mut self, count: usize, every: u64, of: &[Hitch]) -> Vec<Option<Hitch>> {
-        let mut one = || (self.below(every) == 0).then(|| of[usize::try_from(self.below(of.len() as u64)).unwrap()]);
-        (0..count).map(|_| one()).collect()
-    }
+/// One operation in `every` goes wrong.
+fn hitches(seed: u64, count: usize, every: u64, of: &[Hitch]) -> Vec<Option<Hitch>> {
+    let mut draw = Draw(seed);
+    let mut one = || (draw.below(every) == 0).then(|| of[usize::try_from(draw.below(of.len() as u64)).unwrap()]);
+    (0..count).map(|_| one()).collect()
 }
 
 /// An event so large that a few of them are a segment.
@@ -95,7 +84,7 @@ async fn two_writers_in_trouble_lose_nothing_and_write_nothing_twice() {
     for seed in 0..40 {
         let objects = MemoryObjects::default();
         let writers: Vec<ObjectJournal> =
-            (0..2).map(|n| on(&objects.client(Draw(seed * 2 + n).hitches(3000, 6, &all)))).collect();
+            (0..2).map(|n| on(&objects.client(hitches(seed * 2 + n, 3000, 6, &all)))).collect();
         let (mut written, mut not_written) = (BTreeSet::new(), BTreeSet::new());
         for n in 0..60 {
             let (one, two) = (n * 2, n * 2 + 1);
