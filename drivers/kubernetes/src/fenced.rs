@@ -111,33 +111,29 @@ impl Site {
 
     /// Deletes an object as it was seen, unless it changed since, is gone, or may not be deleted.
     pub(crate) async fn delete_seen(&self, entry: &Entry, there: &Value) -> Result<(), Fault> {
-        let what = entry.name().to_string();
-        let path = self.path(entry, &what).await?;
-        let preconditions =
-            json!({ "uid": there["metadata"]["uid"], "resourceVersion": there["metadata"]["resourceVersion"] });
-        let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions });
-        match self.cluster.delete(&path, &options).await {
-            Err(trouble) if matches!(trouble.status(), Some(403 | 404 | 409)) => Ok(()),
-            done => done.map(drop).map_err(|trouble| self.fault(trouble, &what)),
-        }
+        self.delete_unless(entry, there, "Background", &[403, 404, 409]).await.map(drop)
     }
 
     /// Deletes an object as it was seen.
     pub(crate) async fn delete_as(&self, entry: &Entry, there: &Value, policy: &str) -> Result<(), Fault> {
+        if self.delete_unless(entry, there, policy, &[404]).await? {
+            crash::point("kubernetes.deleted");
+        }
+        Ok(())
+    }
+
+    /// Whether it was told to go: with one of these statuses it was not, and that is all right.
+    async fn delete_unless(&self, entry: &Entry, there: &Value, policy: &str, statuses: &[u16]) -> Result<bool, Fault> {
         let what = entry.name().to_string();
         let path = self.path(entry, &what).await?;
-        let preconditions =
-            json!({ "uid": there["metadata"]["uid"], "resourceVersion": there["metadata"]["resourceVersion"] });
+        let metadata = &there["metadata"];
         let options = json!({
-            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy, "preconditions": preconditions,
+            "apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy,
+            "preconditions": { "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] },
         });
         match self.cluster.delete(&path, &options).await {
-            Err(trouble) if trouble.status() == Some(404) => Ok(()),
-            done => {
-                done.map_err(|trouble| self.fault(trouble, &what))?;
-                crash::point("kubernetes.deleted");
-                Ok(())
-            }
+            Err(trouble) if trouble.status().is_some_and(|status| statuses.contains(&status)) => Ok(false),
+            done => done.map(|_| true).map_err(|trouble| self.fault(trouble, &what)),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn trouble(set: &Set<'_>, pod: &Value, status: &Value) -> Option<Find
     let name = read::text(status, "/name");
     let found = match (status.pointer("/state/waiting"), status.pointer("/state/terminated")) {
         (Some(waiting), _) => waits(set, pod, status, waiting),
-        (None, Some(ended)) => ended_with(pod, status, ended),
+        (None, Some(ended)) => ended_with(set, pod, status, ended),
         (None, None) => restarted(set, status),
     };
     found.map(|found| found.after(&format!("container {name}")))
@@ -52,18 +52,21 @@ fn crash_loop(set: &Set<'_>, pod: &Value, status: &Value) -> Finding {
     if !set.counts(read::text(last, "/finishedAt")) {
         return Finding::waits("waits to be started again after crashes from before");
     }
-    let found = how(pod, status, last);
-    Finding { reason: format!("crash loop: {}", found.reason), ..found }
+    how(pod, status, last).after("crash loop")
 }
 
 /// It has ended. Whether that is wrong depends on who starts it again.
-fn ended_with(pod: &Value, status: &Value, ended: &Value) -> Option<Finding> {
+///
+/// The kubelet may show how an init container ended for minutes before it says that it waits to start it again: whoever ended
+/// before, too, is in a crash loop already.
+fn ended_with(set: &Set<'_>, pod: &Value, status: &Value, ended: &Value) -> Option<Finding> {
     let is_well = read::count(ended, "/exitCode") == 0;
     let found = how(pod, status, ended);
     match restart_policy(pod, status) {
         "Never" if is_well => None,
         "Never" => Some(Finding::failed(found.reason)),
         "OnFailure" if is_well => None,
+        _ if ended_before(set, status).is_some() => Some(found.after("crash loop")),
         _ => Some(found),
     }
 }
@@ -102,9 +105,14 @@ fn how(pod: &Value, status: &Value, ended: &Value) -> Finding {
     Finding::trouble(words)
 }
 
+/// How it ended the time before, if that was in the deployment.
+fn ended_before<'a>(set: &Set<'_>, status: &'a Value) -> Option<&'a Value> {
+    status.pointer("/lastState/terminated").filter(|last| set.counts(read::text(last, "/finishedAt")))
+}
+
 /// It runs, and is not ready, and has run before.
 fn restarted(set: &Set<'_>, status: &Value) -> Option<Finding> {
-    let last = status.pointer("/lastState/terminated").filter(|last| set.counts(read::text(last, "/finishedAt")))?;
+    let last = ended_before(set, status)?;
     let is_well = read::is(status, "/ready") || status.pointer("/state/running").is_none();
     let code = read::count(last, "/exitCode");
     let why = match read::text(last, "/reason") {
