@@ -5,6 +5,7 @@
 pub mod account;
 pub mod applyset;
 pub mod carry;
+pub mod claims;
 pub mod diff;
 pub mod drift;
 pub mod hooks;

@@ -91,7 +91,7 @@ impl Site {
         }
         let record = found.unwrap_or_else(|| Record::new(self.state.clone()));
         let revision = to.map(|(revision, _)| revision.clone());
-        let has_data = to.is_none() && way.delete_data && !record.inventory.is_empty();
+        let has_data = to.is_none() && way.delete_data && !(record.inventory.is_empty() && record.claims.is_empty());
         if record.revision == revision && record.phase == Phase::Applied && record.version.is_some() && !has_data {
             return Ok(Step::Done);
         }
@@ -133,7 +133,7 @@ impl Site {
         }
         self.admitted(way.fence).await?;
         crash::point("kubernetes.before-prune");
-        let Left { inventory, stays, kept, waits } = self.prune(&record, &wanted, way).await?;
+        let Left { inventory, stays, kept, claims, waits } = self.prune(&record, &wanted, way).await?;
         crash::point("kubernetes.after-prune");
         if let Some(waits) = waits {
             return Ok(Step::Pending(waits));
@@ -150,7 +150,8 @@ impl Site {
         let mut adopted = record.adopted.clone();
         adopted.retain(|adopted| !wanted.is_empty() && inventory.iter().any(|entry| entry.is_same(&adopted.entry)));
         let phase = Phase::Applied;
-        let done = Record { inventory, stays, kept, phase, since, adopted, handing: false, leaves: None, ..record };
+        let done =
+            Record { inventory, stays, kept, claims, phase, since, adopted, handing: false, leaves: None, ..record };
         self.write(&done).await?;
         Ok(Step::Done)
     }
@@ -167,6 +168,11 @@ impl Site {
             replaces
                 .extend(record.replaces.iter().filter(|entry| !replaces.contains(entry)).cloned().collect::<Vec<_>>());
         }
+        let goes = |entry: &&Entry| !wanted.iter().any(|wanted| wanted.entry.is_same(entry));
+        // Nothing else knows of them when their StatefulSet is gone.
+        let made = self.claims_of(&record.inventory.iter().filter(goes).collect::<Vec<_>>()).await?;
+        let mut claims = record.claims.clone();
+        claims.extend(made.into_iter().filter(|made| !record.claims.contains(made)));
         let mut inventory = record.inventory.clone();
         for wanted in wanted {
             if !inventory.iter().any(|known| known.is_same(&wanted.entry)) {
@@ -177,7 +183,7 @@ impl Site {
         let goes = revision.is_none() && !way.back;
         let leaves = record.revision.as_ref().or(record.leaves.as_ref()).filter(|_| goes).cloned();
         let mut begun =
-            Record { revision, phase: Phase::Applying, inventory, fence, replaces, leaves, ..record.clone() };
+            Record { revision, phase: Phase::Applying, inventory, claims, fence, replaces, leaves, ..record.clone() };
         if begun.revision != record.revision || record.phase == Phase::Applied {
             begun.course = course(&record, begun.revision.as_ref(), way);
             begun.courses += 1;

@@ -7,6 +7,7 @@
 mod adopt;
 mod apply;
 mod carrier;
+mod claims;
 mod cluster;
 mod data;
 mod fenced;

@@ -1,7 +1,9 @@
 //! The app's own namespace where its manifests have it: made before anything else, since all else is kept in it.
 
 use crate::apply::Wanted;
+use crate::claims::Claim;
 use crate::cluster::collection;
+use crate::prune::says_keep;
 use crate::record::{self, SCOPE};
 use crate::site::Site;
 use crate::trouble::Trouble;
@@ -97,19 +99,27 @@ impl Site {
         namespace["metadata"]["annotations"][MADE_FOR] == self.set()
     }
 
-    /// The first thing in the namespace that is not the app's, by what it is called; or that it cannot be seen.
-    pub(crate) async fn others_inside(&self) -> Result<Option<String>, Fault> {
+    /// Why the namespace may not go: the first thing in it that is not the app's, or outlives it, or that it cannot be seen. `made` are
+    /// the app's, too.
+    pub(crate) async fn others_inside(&self, made: &[Claim]) -> Result<Option<String>, Fault> {
         for (api_version, kind) in INSIDE {
             let what = format!("{kind}s of `{}`", self.namespace);
             let api = self.cluster.api(api_version, kind).await.map_err(|trouble| self.fault(trouble, &what))?;
             let Some(api) = api else { continue };
             let list = match self.cluster.names(&collection(api_version, &api, &self.namespace)).await {
-                Err(Trouble::Refused(refusal)) if refusal.status == 403 => return Ok(Some(what)),
+                Err(Trouble::Refused(refusal)) if refusal.status == 403 => {
+                    return Ok(Some(format!("whether others' {kind}s are in it may not be seen")));
+                }
                 list => list.map_err(|trouble| self.fault(trouble, &what))?,
             };
-            let names = list["items"].as_array().into_iter().flatten().filter(|item| !self.is_own(item));
-            if let Some(name) = names.filter_map(|item| item["metadata"]["name"].as_str()).next() {
-                return Ok(Some(format!("{kind}/{name}")));
+            for item in list["items"].as_array().into_iter().flatten() {
+                let is_own = self.is_own(item) || made.iter().any(|made| made.is(item));
+                let name = item["metadata"]["name"].as_str().unwrap_or_default();
+                match (is_own, says_keep(item)) {
+                    (true, false) => {}
+                    (true, true) => return Ok(Some(format!("{kind}/{name} is in it, which outlives the app"))),
+                    (false, _) => return Ok(Some(format!("{kind}/{name} is in it, which is not the app's"))),
+                }
             }
         }
         Ok(None)

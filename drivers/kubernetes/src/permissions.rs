@@ -44,7 +44,7 @@ impl Site {
     }
 
     /// The same for deleting these, whatever they hold.
-    pub(crate) async fn check_deletions(&self, entries: &[Entry]) -> Result<(), Fault> {
+    pub(crate) async fn check_deletions(&self, entries: impl Iterator<Item = &Entry>) -> Result<(), Fault> {
         let mut needs = Needs::default();
         for entry in entries {
             self.need(&mut needs, entry, &["delete"]).await?;

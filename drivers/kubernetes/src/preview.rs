@@ -106,6 +106,10 @@ impl Site {
                 )),
                 false => Line::change(name.to_string(), format!("delete {name}")),
             });
+            for made in self.claims_of(&[entry]).await? {
+                let claim = made.entry().name();
+                lines.push(Line::note(format!("keep {claim}, which {name} made: no deployment ever deletes it")));
+            }
         }
         Ok(lines)
     }

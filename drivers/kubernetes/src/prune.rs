@@ -2,6 +2,7 @@
 
 use crate::adopt::Adopted;
 use crate::apply::Wanted;
+use crate::claims::Claim;
 use crate::cluster::AT_ONCE;
 use crate::record::{Entry, Record};
 use crate::site::Site;
@@ -32,6 +33,8 @@ pub(crate) struct Left {
     /// What of that is no part of the release, and is never taken away.
     pub(crate) stays: Vec<Entry>,
     pub(crate) kept: Vec<Entry>,
+    /// Claims of StatefulSets that are gone.
+    pub(crate) claims: Vec<Claim>,
     /// What is to end first.
     pub(crate) waits: Option<String>,
 }
@@ -42,7 +45,7 @@ impl Site {
     /// is none.
     pub(crate) async fn prune(&self, record: &Record, wanted: &[Wanted], way: &Way) -> Result<Left, Fault> {
         let is_wanted = |entry: &&Entry| wanted.iter().any(|wanted| wanted.entry.is_same(entry));
-        let mut left = Left::default();
+        let mut left = Left { claims: record.claims.clone(), ..Left::default() };
         for wanted in wanted.iter().filter(|one| record.inventory.iter().any(|entry| entry.is_same(&one.entry))) {
             left.inventory.push(wanted.entry.clone());
         }

@@ -1,6 +1,7 @@
 //! What deployctl keeps of a scope in its namespace: a ConfigMap with the fence, the release and the inventory.
 
 use crate::adopt::Adopted;
+use crate::claims::Claim;
 use crate::sides::Beside;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -116,6 +117,9 @@ pub(crate) struct Record {
     /// Everything that is there because of earlier releases, which may need it again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) kept: Vec<Entry>,
+    /// Claims of StatefulSets that are gone, or go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) claims: Vec<Claim>,
     #[serde(skip)]
     pub(crate) fence: Fence,
     /// The version that it was read as; none if it is not there.
@@ -150,6 +154,7 @@ impl Record {
             restarted_before: None,
             stays: Vec::new(),
             kept: Vec::new(),
+            claims: Vec::new(),
             adopted: Vec::new(),
             handing: false,
             course: Course::Install,

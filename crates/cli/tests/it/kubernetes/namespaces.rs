@@ -141,3 +141,76 @@ fn kube_down_deletes_data_only_when_told() {
     finish(down).code(0);
     assert!(!spaces(&cluster).contains(&"goes".to_owned()));
 }
+
+/// A StatefulSet whose pods have claims of a template each, on volumes that are there.
+fn with_claims(cluster: &Cluster, name: &str, template: &str, replicas: usize) -> String {
+    for number in 0..replicas {
+        cluster.apply(&format!(
+            "apiVersion: v1\nkind: PersistentVolume\nmetadata: {{ name: sets-{template}-{number} }}\nspec:\n  storageClassName: \"\"\n  \
+             accessModes: [ReadWriteOnce]\n  capacity: {{ storage: 1Mi }}\n  hostPath: {{ path: /tmp }}\n  claimRef: {{ namespace: sets, \
+             name: {template}-{name}-{number} }}\n"
+        ));
+    }
+    let keep = if template == "kept" { "annotations: { helm.sh/resource-policy: keep }" } else { "labels: { a: b }" };
+    let (_, set) = WEB.split_once("---\n").expect("two objects");
+    let set = set.replace("kind: Deployment", "kind: StatefulSet").replace("  progressDeadlineSeconds: 15\n", "");
+    set.replace("metadata: { name: web }", &format!("metadata: {{ name: {name} }}"))
+        .replace("app: web", &format!("app: {name}"))
+        .replace("replicas: 2", &format!("replicas: {replicas}\n  podManagementPolicy: Parallel"))
+        + &format!(
+            "  volumeClaimTemplates:\n    - metadata: {{ name: {template}, {keep} }}\n      spec:\n        storageClassName: \"\"\n        \
+             accessModes: [ReadWriteOnce]\n        resources: {{ requests: {{ storage: 1Mi }} }}\n"
+        )
+}
+
+#[test]
+fn kube_claims_that_stateful_sets_made_are_the_apps_and_go_only_when_told() {
+    let Some(cluster) = cluster::shared() else { return };
+    let world = bare(&cluster, "sets");
+    world.write("p/kubernetes/dev/space.yaml", &SPACE.replace("NAME", "sets"));
+    world.write("p/kubernetes/dev/db.yaml", &with_claims(&cluster, "db", "data", 2));
+    world.ok("deploy --env dev --all --version v1");
+    settles(&world, "sets", "v1 healthy 4");
+
+    // A release has it no more: they stay, and the plan says so.
+    world.write("p/kubernetes/dev/db.yaml", &with_claims(&cluster, "log", "kept", 1));
+    let plan = world.ok("plan --env dev --all --version v2").out;
+    for name in ["data-db-0", "data-db-1"] {
+        let words =
+            format!("keep PersistentVolumeClaim/{name}, which StatefulSet/db made: no deployment ever deletes it\n");
+        assert!(plan.contains(&words), "{plan}");
+    }
+    world.ok("deploy --env dev --all --version v2");
+    settles(&world, "sets", "v2 healthy 3");
+    assert_eq!(cluster.names("sets", "pvc"), ["data-db-0", "data-db-1", "kept-log-0"]);
+    let down = world.ok("down --env dev --app sets");
+    for name in ["data-db-0", "data-db-1"] {
+        let words = format!("sets: keep PersistentVolumeClaim/{name}: only --delete-data deletes it");
+        assert!(down.err.contains(&words), "{}", down.err);
+    }
+
+    // Told, those go, and none that somebody else made of the same name, nor any that outlives the app.
+    let outlives = "sets: keep PersistentVolumeClaim/kept-log-0: its chart says that it outlives its release";
+    assert!(down.err.contains(outlives), "{}", down.err);
+    cluster.kubectl(&["delete", "pvc", "data-db-1", "-n", "sets"]);
+    cluster.apply(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: data-db-1, namespace: sets, labels: { app: db } }\nspec:\n  \
+         accessModes: [ReadWriteOnce]\n  storageClassName: \"\"\n  resources: { requests: { storage: 1Mi } }\n",
+    );
+    let down = world.ok("down --env dev --app sets --delete-data");
+    assert!(down.err.contains("sets: delete PersistentVolumeClaim/data-db-0 with its data, for good"), "{}", down.err);
+    assert!(down.err.contains(outlives) && !down.err.contains("PersistentVolumeClaim/data-db-1 with"), "{}", down.err);
+    let theirs = "sets: keep Namespace/sets: PersistentVolumeClaim/data-db-1 is in it, which is not the app's";
+    assert!(down.err.contains(theirs), "{}", down.err);
+    assert_eq!(cluster.names("sets", "pvc"), ["data-db-1", "kept-log-0"]);
+
+    // The namespace is the last of it.
+    cluster.kubectl(&["delete", "pvc", "data-db-1", "-n", "sets"]);
+    let down = world.ok("down --env dev --app sets --delete-data");
+    assert!(down.err.contains("there is no data to delete"), "{}", down.err);
+    assert_eq!(cluster.names("sets", "pvc"), ["kept-log-0"]);
+    cluster.kubectl(&["delete", "pvc", "kept-log-0", "-n", "sets"]);
+    let down = world.ok("down --env dev --app sets --delete-data");
+    assert!(down.err.contains("sets: delete Namespace/sets with all that is in it, for good"), "{}", down.err);
+    assert!(!spaces(&cluster).contains(&"sets".to_owned()));
+}
