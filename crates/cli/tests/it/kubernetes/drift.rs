@@ -1,7 +1,7 @@
 //! What somebody changed is reported, and taken back when that is asked for.
 
 use super::cluster::shared;
-use super::{WEB, image, settles, world};
+use super::{SPEC, WEB, image, settles, world};
 use crate::it::world::text;
 
 /// Fields of the release that others change afterwards: replicas, a variable, a label.
@@ -122,4 +122,44 @@ fn kube_another_version_takes_back_what_it_says_if_it_is_told_to() {
     assert!(why.last().ends_with("; what ran before runs again"), "{}", why.err);
     settles(&world, "retakes", "v2 healthy 2");
     world.ok("down --env dev --app retakes");
+}
+
+#[test]
+fn kube_drift_is_corrected_also_where_releases_are_beside_each_other() {
+    let Some(cluster) = shared() else { return };
+    let world = world(&cluster, "besides");
+    world.write("p/kubernetes/dev/web.yaml", &manifests());
+    world.ok("deploy --env dev --all --version v1");
+    settles(&world, "besides", "v1 healthy 2");
+    let current = || {
+        let all = cluster.get(&["deployment", "-n", "besides"])["items"].as_array().expect("items").clone();
+        let mode = |one: &serde_json::Value| {
+            let env = one["spec"]["template"]["spec"]["containers"][0]["env"].as_array().expect("variables").clone();
+            env.iter().find(|one| one["name"] == "MODE").map(|one| text(&one["value"]))
+        };
+        let told =
+            |one: &serde_json::Value| (text(&one["metadata"]["name"]), mode(one), one["spec"]["replicas"].clone());
+        all.iter().map(told).collect::<Vec<_>>()
+    };
+    let as_said = vec![("web".to_owned(), Some("a".to_owned()), serde_json::json!(2))];
+    for (strategy, version) in [
+        ("blue-green", "v1"),
+        ("{ canary: { steps: [50%], hold: 1s } }", "v1"),
+        ("blue-green", "v2"),
+        ("{ canary: { steps: [50%], hold: 1s } }", "v3"),
+    ] {
+        world.spec(&format!("{}    strategy: {strategy}\n", SPEC.replace("NAME", "besides")));
+        let was = image(&cluster, "besides").trim_start_matches("deployctl.test/web:").to_owned();
+        cluster.kubectl(&["scale", "deployment", "web", "--replicas=3", "-n", "besides"]);
+        cluster.kubectl(&["set", "env", "deployment/web", "MODE=b", "-n", "besides"]);
+        settles(&world, "besides", &format!("{was} healthy 3"));
+        let plan = world.ok(&format!("plan --env dev --all --version {version} --correct-drift")).out;
+        assert!(plan.contains("correct Deployment/web: spec.replicas: 3 -> 2, over the change by kubectl"), "{plan}");
+        world.ok(&format!("deploy --env dev --all --version {version} --correct-drift"));
+        settles(&world, "besides", &format!("{version} healthy 2"));
+        assert_eq!(current(), as_said, "{strategy} {version}");
+        let drift = world.ok("status --env dev --app besides --drift").out;
+        assert_eq!(drift.trim(), format!("dev besides: as {version} was deployed"));
+    }
+    world.ok("down --env dev --app besides");
 }
