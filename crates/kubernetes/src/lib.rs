@@ -18,6 +18,7 @@ pub mod order;
 pub mod ownership;
 pub mod permission;
 pub mod pods;
+pub mod port;
 pub mod progress;
 pub mod replace;
 pub mod restart;

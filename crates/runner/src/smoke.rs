@@ -1,6 +1,7 @@
 //! The request of a smoke test.
 
-use crate::{http, say};
+use crate::http::{self, Answer};
+use crate::say;
 use deployctl_core::config::Smoke;
 use deployctl_core::fault::{Fault, FaultKind};
 use std::time::Duration;
@@ -8,48 +9,50 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How long the request of a smoke test may take.
-const SMOKE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// So much of the answer to a smoke test is read.
-const SMOKE_BODY: usize = 1024 * 1024;
+pub const BODY: usize = 1024 * 1024;
 
 /// Makes the request of a smoke test to `address`, and says what is wrong with the answer, if anything.
 pub async fn smoke(address: &str, smoke: &Smoke) -> Result<Result<(), String>, Fault> {
-    match smoke {
-        Smoke::Http { path, status, body, contains } => {
-            Ok(smoke_http(address, path, *status, body.as_deref(), contains.as_deref()).await)
-        }
-        Smoke::Command(_) => Err(Fault::refused(FaultKind::Bug, "a smoke test by command is a job, not a request")),
-    }
+    let asks = async |path: String| {
+        let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
+        http::get(stream, address, &path, false, BODY).await
+    };
+    by(smoke, async |path| Ok(asks(path).await)).await
 }
 
-async fn smoke_http(
-    address: &str,
-    path: &str,
-    status: Option<u16>,
-    body: Option<&str>,
-    contains: Option<&str>,
-) -> Result<(), String> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
-        http::get(stream, address, path, false, SMOKE_BODY).await
+/// Has the request of a smoke test made, in bounded time, and says what is wrong with the answer, or why there is none.
+pub async fn by<A>(smoke: &Smoke, asks: A) -> Result<Result<(), String>, Fault>
+where
+    A: AsyncFnOnce(String) -> Result<Result<Answer, String>, Fault>,
+{
+    let Smoke::Http { path, status, body, contains } = smoke else {
+        return Err(Fault::refused(FaultKind::Bug, "a smoke test by command is a job, not a request"));
     };
-    let answer = timeout(SMOKE, exchange).await.map_err(|_| format!("GET {path}: no answer within {}", say(SMOKE)))?;
-    let answer = answer.map_err(|why| format!("GET {path}: {why}"))?;
+    let Ok(answer) = timeout(TIMEOUT, asks(path.clone())).await else {
+        return Ok(Err(format!("GET {path}: no answer within {}", say(TIMEOUT))));
+    };
+    let judged = answer?.and_then(|answer| judge(&answer, *status, body.as_deref(), contains.as_deref()));
+    Ok(judged.map_err(|why| format!("GET {path}: {why}")))
+}
+
+fn judge(answer: &Answer, status: Option<u16>, body: Option<&str>, contains: Option<&str>) -> Result<(), String> {
     let right = status.map_or((200..300).contains(&answer.status), |wanted| wanted == answer.status);
     if !right {
         let wanted = status.map_or_else(|| "2xx".into(), |wanted| wanted.to_string());
-        return Err(format!("GET {path}: {}, {wanted} was expected", answer.status_text()));
+        return Err(format!("{}, {wanted} was expected", answer.status_text()));
     }
     let text = String::from_utf8_lossy(&answer.body);
     if let Some(wanted) = body
         && text.trim() != wanted.trim()
     {
-        return Err(format!("GET {path}: the body is `{}`, `{}` was expected", short(&text), short(wanted)));
+        return Err(format!("the body is `{}`, `{}` was expected", short(&text), short(wanted)));
     }
     if let Some(wanted) = contains
         && !text.contains(wanted)
     {
-        return Err(format!("GET {path}: the body `{}` does not contain `{}`", short(&text), short(wanted)));
+        return Err(format!("the body `{}` does not contain `{}`", short(&text), short(wanted)));
     }
     Ok(())
 }

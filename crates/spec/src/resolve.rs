@@ -304,7 +304,7 @@ fn config(
         docker::finish(docker, settings, &jobs(&config), cx);
     }
     if let TargetConfig::Kubernetes(_) = &config.target {
-        kubernetes::finish(&config, &jobs(&config), cx);
+        kubernetes::finish(&jobs(&config), cx);
     }
     Some(config)
 }

@@ -322,6 +322,7 @@ mod tests {
             adopt: false,
             replace: Vec::new(),
             jobs: None,
+            smoke_port: None,
             objects: objects.collect(),
         };
         let config = AppConfig {

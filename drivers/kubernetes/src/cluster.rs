@@ -156,7 +156,7 @@ impl Cluster {
         done
     }
 
-    async fn client(&self) -> Result<Client, Trouble> {
+    pub(crate) async fn client(&self) -> Result<Client, Trouble> {
         let known = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((client, made)) = known
             && made.elapsed() < FRESH

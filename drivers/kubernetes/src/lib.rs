@@ -28,6 +28,7 @@ mod record;
 mod secrets;
 mod sides;
 mod site;
+mod smoke;
 mod there;
 mod trouble;
 mod watch;
@@ -271,10 +272,6 @@ fn kubernetes(config: &AppConfig) -> Result<&KubernetesConfig, Fault> {
     }
 }
 
-fn not_built(what: &str) -> Fault {
-    Fault::refused(FaultKind::Bug, format!("{what} is not built for objects of a cluster"))
-}
-
 /// Runs in a task of its own: who waits may go away, the effect does not stop half-way.
 async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, Fault>> + Send + 'static) -> Result<T, Fault> {
     let done = tokio::spawn(work).await;
@@ -366,8 +363,12 @@ impl Driver for Kubernetes {
         std::future::pending().await
     }
 
-    async fn smoke(&self, _scope: &Scope, _revision: &Revision, _index: usize) -> Result<Result<(), String>, Fault> {
-        Err(not_built("a smoke test"))
+    async fn smoke(&self, scope: &Scope, revision: &Revision, index: usize) -> Result<Result<(), String>, Fault> {
+        let release = self.0.releases.release(&revision.release).await?;
+        match self.0.found(scope).await? {
+            Some(site) => site.smoke(revision, &release, index).await,
+            None => Ok(Err("nothing runs that could be asked".into())),
+        }
     }
 
     async fn stats(&self, _scope: &Scope) -> Result<BTreeMap<Revision, SideStats>, Fault> {

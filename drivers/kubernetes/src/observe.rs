@@ -28,7 +28,7 @@ pub(crate) struct Scene {
     pub(crate) record: Record,
     pub(crate) objects: Vec<Value>,
     pub(crate) pods: Vec<Value>,
-    evidence: Vec<Value>,
+    pub(crate) evidence: Vec<Value>,
 }
 
 impl Site {

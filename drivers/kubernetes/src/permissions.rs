@@ -43,6 +43,11 @@ impl Site {
         self.check(needs).await
     }
 
+    /// The same for one thing in the namespace.
+    pub(crate) async fn check_need(&self, need: Need) -> Result<(), Fault> {
+        self.check(Needs { inside: [need].into(), ..Needs::default() }).await
+    }
+
     /// The same for deleting these, whatever they hold.
     pub(crate) async fn check_deletions(&self, entries: impl Iterator<Item = &Entry>) -> Result<(), Fault> {
         let mut needs = Needs::default();
@@ -71,10 +76,12 @@ impl Site {
         let Some(first) = missing.first() else { return Ok(()) };
         let (name, namespace) = (self.cluster.name(), &self.namespace);
         let message = format!("{name} does not allow in `{namespace}`: {}", permission::words(&missing));
-        Err(Fault::refused(FaultKind::Denied, message).hint(format!(
-            "`kubectl auth can-i {} {} -n {namespace}` says the same; ask who runs the cluster",
-            first.verb, first.resource
-        )))
+        let asked = match first.resource.split_once('/') {
+            Some((resource, part)) => format!("{} {resource} --subresource={part}", first.verb),
+            None => format!("{} {}", first.verb, first.resource),
+        };
+        Err(Fault::refused(FaultKind::Denied, message)
+            .hint(format!("`kubectl auth can-i {asked} -n {namespace}` says the same; ask who runs the cluster")))
     }
 
     /// Kinds that the cluster does not know are told of elsewhere.
@@ -107,7 +114,10 @@ impl Site {
 
     async fn may(&self, need: &Need, namespace: Option<&str>) -> Result<bool, Fault> {
         let Need { resource, group, verb } = need;
-        let attributes = json!({ "namespace": namespace, "verb": verb, "group": group, "resource": resource });
+        let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+        let attributes = json!({
+            "namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": part,
+        });
         let review = json!({
             "apiVersion": SelfSubjectAccessReview::API_VERSION, "kind": SelfSubjectAccessReview::KIND,
             "spec": { "resourceAttributes": attributes },

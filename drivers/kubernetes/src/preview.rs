@@ -8,6 +8,7 @@ use crate::namespace;
 use crate::prune::says_keep;
 use crate::record::{Course, Record};
 use crate::site::{Site, no_namespace};
+use crate::smoke;
 use crate::there::There;
 use crate::trouble::Trouble;
 use deployctl_core::config::KubernetesConfig;
@@ -57,6 +58,9 @@ impl Site {
         let Parts { objects: all, hooks, notes } = parts(release)?;
         let has_place = self.check_place(namespace::is_among(&all)).await?;
         self.check_permissions(&all, &[]).await?;
+        if config.smoke_port.is_some() {
+            self.check_need(smoke::need()).await?;
+        }
         let record = self.record().await?;
         let restarted = record.as_ref().and_then(|record| record.restarted);
         let all: Vec<Wanted> = all.into_iter().map(|wanted| wanted.restarted(restarted)).collect();

@@ -22,6 +22,9 @@ pub struct KubernetesConfig {
     /// As what commands of a deployment run; none if there is no such command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<JobsAs>,
+    /// The port on which pods of that workload answer the requests of smoke tests, where there are such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smoke_port: Option<u16>,
     /// The objects, images put in, in the order of the files. A plan has none: they stand in the release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<ManifestObject>,

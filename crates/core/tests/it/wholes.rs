@@ -24,6 +24,7 @@ fn cluster() -> AppConfig {
         adopt: false,
         replace: Vec::new(),
         jobs: None,
+        smoke_port: Some(8080),
         objects: vec![ManifestObject { from: "web.yaml:1".into(), object: "a large one".into() }],
     };
     AppConfig { target: TargetConfig::Kubernetes(kubernetes), route: None, ..config(rolling(1, 0), 1) }

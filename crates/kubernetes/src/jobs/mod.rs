@@ -24,6 +24,7 @@ pub fn workloads<'a>(objects: impl Iterator<Item = &'a Value>) -> Vec<(String, V
         .collect()
 }
 
-fn is_workload(object: &Value) -> bool {
+/// Whether a job can be like its pods.
+pub fn is_workload(object: &Value) -> bool {
     object["apiVersion"] == "apps/v1" && object["kind"].as_str().is_some_and(|kind| KINDS.contains(&kind))
 }

@@ -17,6 +17,7 @@ mod turn;
 pub use made::made;
 pub use parted::{Parted, at_a_time, config_of, divisible, led_sets, parted};
 pub use pick::pick;
+pub(crate) use select::services;
 pub use size::{Sizes, expressible, size};
 pub use traffic::led;
 pub use turn::{Turn, has_template_of, is_beside, turn};

@@ -16,7 +16,7 @@ pub(super) fn selects(wanted: &Value, labels: &Value) -> bool {
 }
 
 /// The Services of a release that lead to a workload.
-pub(super) fn services<'a>(objects: &'a [Value], workload: &'a Value) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn services<'a>(objects: &'a [Value], workload: &'a Value) -> impl Iterator<Item = &'a Value> {
     of_kind(objects, "", "Service").filter(|service| selects(&service["spec"]["selector"], labels(workload)))
 }
 

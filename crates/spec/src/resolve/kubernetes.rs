@@ -42,13 +42,15 @@ pub(super) fn target(
     let namespace = namespace(settings, cx)?;
     let objects = strategy::applied(objects(read, &namespace, cx), settings);
     let objects = with_secrets(with_images(objects, settings, cx), settings, cx);
+    let jobs = jobs::like(&objects, settings, cx);
     Some(KubernetesConfig {
         context: settings.context.as_ref().map(|text| cx.plain(text)),
         namespace,
         patience: cx.span_above_zero(settings.patience.as_ref(), PATIENCE),
         adopt: settings.adopt.as_ref().is_some_and(|adopt| adopt.value),
         replace: replace::names(&objects, settings, cx),
-        jobs: jobs::like(&objects, settings, cx),
+        smoke_port: jobs.as_ref().and_then(|jobs| jobs::smoke_port(&objects, jobs, settings, cx)),
+        jobs,
         objects,
     })
 }

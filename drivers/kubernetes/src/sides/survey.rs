@@ -29,6 +29,20 @@ pub(super) fn check_hooks(release: &Release) -> Result<(), String> {
     }
 }
 
+/// What has traffic as soon as it is there cannot be asked before.
+fn check_smoke(release: &Release, by_number: &[&str]) -> Result<(), String> {
+    let config = crate::kubernetes(&release.config).ok();
+    let asked = config.filter(|config| config.smoke_port.is_some()).and_then(|config| config.jobs.as_ref());
+    match asked.filter(|like| by_number.contains(&like.workload.as_str())) {
+        None => Ok(()),
+        Some(like) => Err(format!(
+            "has a smoke test by `http`, and no pod of {} to ask before it has traffic, which is led by the number of its pods; `run` needs \
+             no pod, and an HTTPRoute leads traffic by weights",
+            like.workload
+        )),
+    }
+}
+
 /// Whether pods may be replaced in their places while both releases have traffic, or all of it changes sides.
 pub(super) fn is_in_place(release: &Release) -> bool {
     release.config.strategy != Strategy::BlueGreen
@@ -74,6 +88,8 @@ impl Site {
             name: String::new(),
         }));
         self.check_permissions(&[], &entries).await?;
+        let by_number = sided.iter().filter(|one| one.means == Means::Ratio).map(|one| &one.name).chain(&sets);
+        check_smoke(to, &by_number.map(String::as_str).collect::<Vec<_>>()).map_err(refused)?;
         let mut lines = Vec::new();
         for one in &sided {
             let by = match one.means {

@@ -68,6 +68,7 @@ pub(crate) fn release(version: &str, strategy: Strategy, has: Has) -> Release {
         adopt: false,
         replace: Vec::new(),
         jobs: None,
+        smoke_port: None,
         objects: objects.into_iter().map(|object| ManifestObject { from: "web.yaml:1".into(), object }).collect(),
     };
     let config = AppConfig {

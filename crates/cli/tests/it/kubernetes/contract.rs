@@ -155,6 +155,7 @@ impl Bench for Objects {
             adopt: false,
             replace: Vec::new(),
             jobs: Some(JobsAs { workload: "web".into(), container: "web".into() }),
+            smoke_port: None,
             objects: vec![object],
         };
         Arc::new(Release {

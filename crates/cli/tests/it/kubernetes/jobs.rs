@@ -100,8 +100,55 @@ fn kube_hooks_and_smoke_tests_run_as_the_new_release() {
     world.ok("deploy --env dev --all --version v1");
     world.spec(&format!("{}    smoke: [{{ run: [/pod, exit, \"4\", not, good] }}]\n", SPEC.replace("NAME", "smoked")));
     let why = world.run("deploy --env dev --all --version v2").code(1);
-    assert!(why.last().contains("the smoke test #1 failed: exit 4; its last lines: not good"), "{}", why.err);
+    assert!(why.last().contains("smoke test #1 failed: exit 4; its last lines: not good"), "{}", why.err);
     assert_eq!(image(&cluster, "smoked"), "deployctl.test/web:v1");
     settles(&world, "smoked", "v1 healthy 2");
     world.ok("down --env dev --app smoked");
+}
+
+#[test]
+fn kube_a_smoke_test_by_a_request_asks_a_pod_of_the_new_release() {
+    let Some(cluster) = shared() else { return };
+    let smoke = "smoke: [{ http: /version, expect: { body: \"{{ version }}\" } }]";
+    let world = with(&cluster, "requests", smoke);
+    let says = |version: &str, port: &str| {
+        let web = WEB.replace("env: [", &format!("env: [{{ name: VERSION, value: {version} }}, "));
+        world.write("p/kubernetes/dev/web.yaml", &web.replace("targetPort: 8080", &format!("targetPort: {port}")));
+    };
+    says("v1", "8080");
+    world.ok("deploy --env dev --all --version v1");
+    settles(&world, "requests", "v1 healthy 2");
+
+    // What has the names answers as before: it is the pods beside it that are asked, before they have traffic.
+    for (version, strategy) in [("v2", "blue-green"), ("v3", "rolling")] {
+        world.spec(&format!("{}    {smoke}\n    strategy: {strategy}\n", SPEC.replace("NAME", "requests")));
+        says(version, "8080");
+        world.ok(&format!("deploy --env dev --all --version {version}"));
+        settles(&world, "requests", &format!("{version} healthy 2"));
+    }
+    for (port, words) in [
+        ("8080", "smoke test #1 failed: GET /version: the body is `v3`, `v1` was expected"),
+        ("8099", "smoke test #1 failed: GET /version: error trying to reach service: dial tcp "),
+    ] {
+        says("v3", port);
+        let why = world.run("deploy --env dev --all --version v1").code(1);
+        assert!(why.last().contains(words), "{}", why.err);
+        assert!(why.last().ends_with("; what ran before runs again"), "{}", why.err);
+        assert_eq!(image(&cluster, "requests"), "deployctl.test/web:v3");
+    }
+    says("v3", "8080");
+    world.spec(&format!(
+        "{}    {smoke}\n    strategy: {{ canary: {{ steps: [50%] }} }}\n",
+        SPEC.replace("NAME", "requests")
+    ));
+    let why = world.run("plan --env dev --all --version v1").code(2);
+    assert!(
+        why.err.contains("v1 has a smoke test by `http`, and no pod of web to ask before it has traffic"),
+        "{}",
+        why.err
+    );
+    says("v3", "other");
+    let why = world.run("plan --env dev --all --version v1").code(2);
+    assert!(why.err.contains("on which port the pods of `web` answer is nowhere said"), "{}", why.err);
+    world.ok("down --env dev --app requests");
 }

@@ -197,6 +197,22 @@ fn kube_the_documented_role_is_enough_for_a_runner() {
     world.write("kubeconfig", &config.to_string());
     world.ok("plan --env dev --all --version v1");
     world.ok("deploy --env dev --all --version v1");
+    // What a smoke test by a request needs is known beforehand, and can be left out where there is none.
+    world.spec(&format!(
+        "{}    smoke: [{{ http: /healthz }}]\n",
+        std::fs::read_to_string(world.path("p/deployctl.yaml")).expect("it")
+    ));
+    let without = RBAC.replace("resources: [pods/proxy]", "resources: [pods/other]");
+    assert_ne!(without, RBAC);
+    cluster.0.kubectl_with(&["apply", "-n", "least", "-f", "-"], &without).unwrap_or_else(|why| panic!("{why}"));
+    let why = poll("the right to be gone", || {
+        let plan = world.run("plan --env dev --all --version v2");
+        (plan.code != 0).then(|| plan.code(3).err)
+    });
+    assert!(why.contains("`test` does not allow in `least`: get pods/proxy"), "{why}");
+    assert!(why.contains("`kubectl auth can-i get pods --subresource=proxy -n least` says the same"), "{why}");
+    cluster.0.kubectl_with(&["apply", "-n", "least", "-f", "-"], RBAC).unwrap_or_else(|why| panic!("{why}"));
+    poll("the right to be there", || (world.run("plan --env dev --all --version v2").code == 0).then_some(()));
     world.ok("deploy --env dev --all --version v2");
     world.ok("rollback --env dev --app least");
     settles(&world, "least", "v1 healthy 2");

@@ -4,8 +4,9 @@ use crate::code::Code;
 use crate::raw::Settings;
 use crate::resolve::Context;
 use crate::text::{shorten, suggest};
-use deployctl_core::config::{AppConfig, JobsAs, LatePart, LateText, ManifestObject, Smoke};
+use deployctl_core::config::{JobsAs, LatePart, LateText, ManifestObject};
 use deployctl_kubernetes::jobs::workloads;
+use deployctl_kubernetes::port;
 
 /// The container that commands run as; none if there is no command.
 pub(super) fn like(objects: &[ManifestObject], settings: &Settings, cx: &mut Context<'_, '_>) -> Option<JobsAs> {
@@ -55,18 +56,31 @@ pub(super) fn like(objects: &[ManifestObject], settings: &Settings, cx: &mut Con
     Some(JobsAs { workload: name.clone(), container })
 }
 
+/// Where pods answer the requests of smoke tests; none if there is no such test.
+pub(super) fn smoke_port(
+    objects: &[ManifestObject],
+    jobs: &JobsAs,
+    settings: &Settings,
+    cx: &mut Context<'_, '_>,
+) -> Option<u16> {
+    let asked = settings.smoke.iter().flatten().find_map(|smoke| smoke.value.http.as_ref())?;
+    let objects: Vec<_> = objects.iter().map(|object| object.object.clone()).collect();
+    let found = port::of(&objects, &jobs.workload);
+    if found.is_none() {
+        let message = format!("on which port the pods of `{}` answer is nowhere said", jobs.workload);
+        let help = "a smoke test by `http` asks on the port of the Service that leads to them, or the first of `ports` of their containers";
+        cx.findings.error_help(asked.at, Code::MissingKey, message, help);
+    }
+    found
+}
+
 /// What commands in a cluster cannot have.
-pub(in crate::resolve) fn finish(config: &AppConfig, texts: &[&LateText], cx: &mut Context<'_, '_>) {
+pub(in crate::resolve) fn finish(texts: &[&LateText], cx: &mut Context<'_, '_>) {
     let late = texts.iter().flat_map(|text| &text.0).any(|part| !matches!(part, LatePart::Text(_)));
     if late {
         let at = cx.at;
         let message = "commands in a cluster have no `{{ data }}`, and no `{{ apps.NAME.address }}`";
         let help = "they have the environment and the mounts of their container, and reach others by their Services";
         cx.findings.error_help(at, Code::Contradiction, message, help);
-    }
-    if config.smoke.iter().any(|smoke| matches!(smoke, Smoke::Http { .. })) {
-        let at = cx.at;
-        let message = "a smoke test by `http` is not built yet for objects of a cluster";
-        cx.findings.error_help(at, Code::NotBuilt, message, "make the request in a command: `smoke: [{ run: [...] }]`");
     }
 }
