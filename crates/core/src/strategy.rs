@@ -74,6 +74,18 @@ pub fn path(from: &Desired, goal: &Goal<'_>) -> Vec<Waypoint> {
     }
 }
 
+/// The configuration of a release that comes in the place of what is there, whatever its strategy: what a target always can that brings
+/// one release to the next by itself.
+pub fn in_place(config: &AppConfig) -> AppConfig {
+    let strategy = Strategy::Rolling { surge: Amount::Count(1), unavailable: Amount::Count(0) };
+    AppConfig { strategy, ..config.clone() }
+}
+
+/// Whether two releases are beside each other anywhere on a path.
+pub fn has_beside(path: &[Waypoint]) -> bool {
+    path.iter().any(|waypoint| waypoint.desired.parts.len() > 1)
+}
+
 /// The path to nothing: traffic ends, everything stops.
 pub fn path_down(from: &Desired) -> Vec<Waypoint> {
     let gates = from.parts.keys().cloned().map(Gate::Gone).collect();

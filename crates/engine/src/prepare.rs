@@ -441,6 +441,11 @@ fn drift_note<'a>(left: impl Iterator<Item = &'a Standing>) -> Option<String> {
     })
 }
 
+/// What a leg changes, in detail.
+pub(crate) fn said(leg: &Leg) -> Vec<String> {
+    leg.changes.iter().map(|line| format!("{}: {line}", leg.scope.app)).collect()
+}
+
 /// What a plan changes, a line per leg.
 pub(crate) fn changes(plan: &Plan) -> Vec<String> {
     let version = |side: &Option<deployctl_core::plan::Side>| {

@@ -1,14 +1,18 @@
 //! Going back: to what was current before, or to a retained version.
 
 use crate::Engine;
-use crate::prepare::{Standing, changes};
+use crate::prepare::{Standing, changes, said};
 use deployctl_core::ask::{Answer, Refused, RefusedKind, Rollback};
+use deployctl_core::config::AppConfig;
 use deployctl_core::deployment::command::Command;
+use deployctl_core::fault::FaultKind;
 use deployctl_core::id::{AppName, DeploymentId, Scope, Sha256Hex};
 use deployctl_core::plan::{Action, Leg, Pin};
 use deployctl_core::planner::{self, Wish};
 use deployctl_core::release::Release;
 use deployctl_core::scope::State;
+use deployctl_core::strategy::{has_beside, in_place};
+use deployctl_core::time::Millis;
 use std::sync::Arc;
 
 /// Where a scope goes back to.
@@ -53,16 +57,7 @@ impl Engine {
             match self.target(&here, ask)? {
                 Err(nothing) => why = Some(nothing),
                 Ok(target) => {
-                    let release = self.stored(&target.pin.revision.release).await?;
-                    self.check_kept(&release).await?;
-                    let mut changes = self.ports.driver.kept(&scope, &release).await?;
-                    let config = release.config.clone();
-                    let undo = self.with_undo(target.undo).await?;
-                    let wish = Wish::Rollback { pin: &target.pin, config: &config, keep: target.keep, undo };
-                    if let Some(leg) = planner::leg(&here.place(), &wish, &id, now) {
-                        changes.extend(self.ports.driver.survey(&scope, &release, &leg.path).await?);
-                        legs.push(Leg { changes, ..leg });
-                    }
+                    legs.extend(self.way_to(&here, target, &id, now).await?);
                     standing.push(here);
                 }
             }
@@ -73,9 +68,40 @@ impl Engine {
         let Some(plan) = planner::plan(id, Action::Rollback, legs, &places) else {
             return Ok(Answer::Nothing { why: why.unwrap_or_else(|| "there is nothing to undo".into()) });
         };
-        let changes = changes(&plan);
+        let mut changes = changes(&plan);
+        changes.extend(plan.legs.iter().flat_map(said));
         let id = self.open(plan, &ask.by, Vec::new()).await?;
         Ok(Answer::Deployment { id, changes })
+    }
+
+    /// The leg of a scope that goes back; none if it is there already.
+    async fn way_to(
+        &self,
+        here: &Standing,
+        target: Target,
+        id: &DeploymentId,
+        now: Millis,
+    ) -> Result<Option<Leg>, Refused> {
+        let release = self.stored(&target.pin.revision.release).await?;
+        self.check_kept(&release).await?;
+        let mut changes = self.ports.driver.kept(&here.scope, &release).await?;
+        let undo = self.with_undo(target.undo).await?;
+        let by = |config: &AppConfig| {
+            let wish = Wish::Rollback { pin: &target.pin, config, keep: target.keep, undo: undo.clone() };
+            planner::leg(&here.place(), &wish, id, now)
+        };
+        let Some(mut leg) = by(&release.config) else { return Ok(None) };
+        match self.ports.driver.survey(&here.scope, &release, &leg.path).await {
+            // However it came, there is a way back to it.
+            Err(fault) if fault.kind == FaultKind::Spec && has_beside(&leg.path) => {
+                let app = format!("{}: ", here.scope.app);
+                let why = fault.message.strip_prefix(&app).unwrap_or(&fault.message);
+                changes.push(format!("goes back in its place: {why}"));
+                leg = by(&in_place(&release.config)).unwrap_or(leg);
+            }
+            said => changes.extend(said?),
+        }
+        Ok(Some(Leg { changes, ..leg }))
     }
 
     /// What a release runs is there, or can be had again now: nothing is begun that would stop half-way for it.

@@ -1,7 +1,7 @@
 //! `restart` and `down`: deployments without a new release.
 
 use crate::Engine;
-use crate::prepare::{Standing, changes};
+use crate::prepare::{Standing, changes, said};
 use deployctl_core::ask::{Answer, Refused, RefusedKind, Selection, Simple};
 use deployctl_core::driver::Data;
 use deployctl_core::id::Scope;
@@ -54,7 +54,6 @@ impl Engine {
             return Ok(Answer::Nothing { why: nothing.into() });
         };
         let mut changes = changes(&plan);
-        let said = |leg: &Leg| leg.changes.iter().map(|line| format!("{}: {line}", leg.scope.app)).collect::<Vec<_>>();
         changes.extend(plan.legs.iter().flat_map(said));
         let id = self.open(plan, &ask.by, Vec::new()).await?;
         Ok(Answer::Deployment { id, changes })

@@ -76,6 +76,7 @@ pub(crate) fn prepare(
     let up = file.and_then(|()| if flow.is_adopted { world.compose_up("v1") } else { Ok(()) });
     let made = up.and_then(|()| flow.before.iter().try_for_each(|args| world.ok(args).map(drop)));
     let made = made.and_then(|()| oracle::mark_data(&world, flow));
+    let made = made.and_then(|()| if flow.corrects() { world.is_changed_by_hand("v1") } else { Ok(()) });
     let made = made.and_then(|()| asked(&world, flow));
     match made {
         Ok(()) => Ok(world),

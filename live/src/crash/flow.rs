@@ -51,6 +51,11 @@ impl Flow {
         self.act == DOWN_WITH_DATA
     }
 
+    /// Whether somebody changes what is there, and it is about taking that back.
+    pub(crate) fn corrects(&self) -> bool {
+        self.act == CORRECT
+    }
+
     /// Whether requests are answered from its beginning to its end.
     pub(crate) fn has_traffic(&self) -> bool {
         self.shape.is_some() && self.from.is_some() && self.ends != Ends::Down
@@ -62,6 +67,7 @@ const V2: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "v2
 const BAD: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "bad"];
 const ROLLBACK: &[&str] = &["rollback", "--env", "dev", "--app", "api"];
 const RESTART: &[&str] = &["restart", "--env", "dev", "--app", "api"];
+const CORRECT: &[&str] = &["deploy", "--env", "dev", "--app", "api", "--version", "v1", "--correct-drift"];
 const DOWN: &[&str] = &["down", "--env", "dev", "--app", "api"];
 const DOWN_WITH_DATA: &[&str] = &["down", "--env", "dev", "--app", "api", "--delete-data"];
 const ALL_V1: &[&str] = &["deploy", "--env", "dev", "--all", "--version", "v1"];
@@ -129,7 +135,7 @@ fn flow(name: &str, spec: String, act: &'static [&'static str]) -> Flow {
         V1 => (before, from, to) = (vec![], None, Some("v1")),
         BAD => to = Some("bad"),
         ROLLBACK => (before, from, to) = (vec![V1, V2], Some("v2"), Some("v1")),
-        RESTART => to = Some("v1"),
+        RESTART | CORRECT => to = Some("v1"),
         DOWN | DOWN_WITH_DATA => to = None,
         ALL_V2 => before = vec![ALL_V1],
         ALL_BAD => (before, to) = (vec![ALL_V1], Some("bad")),
@@ -230,7 +236,12 @@ fn of_objects() -> Vec<Flow> {
         }));
     };
     let three = [("deploy", V2), ("bad", BAD), ("rollback", ROLLBACK)];
-    add("rolling", none, "", &[&[("first", V1), ("restart", RESTART), ("down", DOWN)], &three[..]].concat());
+    add(
+        "rolling",
+        none,
+        "",
+        &[&[("first", V1), ("restart", RESTART), ("correct", CORRECT), ("down", DOWN)], &three[..]].concat(),
+    );
     add("blue-green", none, "    strategy: blue-green\n", &three);
     add("canary", none, "    strategy: { canary: { steps: [50%], hold: 50ms } }\n", &three);
     let set = Shape { is_set: true, ..none };

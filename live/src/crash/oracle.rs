@@ -224,12 +224,21 @@ pub(crate) fn judge(world: &World, flow: &Flow, seen: &Seen) -> Result<Outcome, 
     data(world, flow)?;
     world.ok(&["audit", "verify"])?;
     if flow.shape.is_some() {
-        world.ok(&["status", "--drift"])?;
+        drift(world, flow.corrects() && outcome == Outcome::Never)?;
     }
     if flow.deletes_data() && outcome == Outcome::AsAlways && world.has_namespace()? {
         return Err("its namespace is there, which was to go".into());
     }
     Ok(outcome)
+}
+
+/// Nothing drifted, but what nobody began to take back.
+fn drift(world: &World, is_left: bool) -> Result<(), String> {
+    let told = world.run(&["status", "--drift"])?;
+    match told.code == Some(i32::from(is_left)) {
+        true => Ok(()),
+        false => Err(format!("`status --drift` ended with {:?}: {}{}", told.code, told.out, told.err)),
+    }
 }
 
 fn judge_app(flow: &Flow, seen: &Seen, app: &str) -> Result<Outcome, String> {

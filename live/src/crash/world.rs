@@ -252,6 +252,13 @@ impl World {
         Ok(!found.trim().is_empty())
     }
 
+    /// Somebody changes the settings of a version.
+    pub(crate) fn is_changed_by_hand(&self, version: &str) -> Result<(), String> {
+        let Some(cluster) = &self.binaries.cluster else { return Ok(()) };
+        let (name, patch) = (format!("of-{version}"), "{\"data\":{\"SETTING\":\"theirs\"}}");
+        cluster.kubectl(&["patch", "configmap", &name, "-n", &self.project(), "--type=merge", "-p", patch]).map(drop)
+    }
+
     /// From now on somebody asks for one of these versions all the time.
     pub(crate) fn is_asked(&self, versions: &[&str]) -> Result<(), String> {
         let Some(cluster) = &self.binaries.cluster else { return Ok(()) };

@@ -3,7 +3,7 @@
 use super::{Back, Closed, Deployment, Event, LegState, Verdict};
 use crate::desired::{Desired, Gate, JobGate, JobKind, Share, Waypoint};
 use crate::plan::{Leg, Side};
-use crate::strategy::{Goal, path, path_down};
+use crate::strategy::{Goal, has_beside, in_place, path, path_down};
 use crate::time::Millis;
 
 /// The event that turns a deployment back, or closes it where there is no way back.
@@ -61,7 +61,11 @@ fn way_back(state: &Deployment, index: usize) -> Vec<Waypoint> {
     let mut way = match &leg.from {
         Some(old) => {
             let alone = leg.to.as_ref().is_some_and(Side::is_exclusive);
-            path(&stands, &Goal { to: &old.pin.revision, config: &old.config, tested: false, alone })
+            // What came in its place goes so as well: whether the two can be beside each other, nobody has asked.
+            let in_place = (old.config.target.extent(old.config.instances).is_whole() && !has_beside(&leg.path))
+                .then(|| in_place(&old.config));
+            let config = in_place.as_ref().unwrap_or(&old.config);
+            path(&stands, &Goal { to: &old.pin.revision, config, tested: false, alone })
         }
         None => path_down(&stands),
     };

@@ -1,6 +1,6 @@
 //! Targets that bring one release to the next by themselves, and are judged as a whole.
 
-use crate::make::{NOW, canary, config, desired, folded, leg, pin, rev, rolling, seen};
+use crate::make::{NOW, canary, config, desired, folded, leg, pin, reached, rev, rolling, seen};
 use deployctl_core::config::{AppConfig, KubernetesConfig, ManifestObject, Strategy, TargetConfig};
 use deployctl_core::deployment::closing::closing;
 use deployctl_core::deployment::step::{Evidence, Outcome, step};
@@ -231,4 +231,22 @@ fn what_was_turned_back_stays_current() {
     let ends = closing(&state, &closed, &[scope::State::default()], &last, NOW);
     assert_eq!(ends[0].resting, auto(1));
     assert_eq!(ends[0].current.as_ref().map(|pin| &pin.revision), Some(&rev(1)));
+}
+
+/// Where each release replaces the one before in its place, nobody asked whether the two can be beside each other.
+#[test]
+fn what_came_in_its_place_goes_back_in_its_place() {
+    let old = AppConfig { strategy: Strategy::BlueGreen, ..cluster() };
+    for (strategy, events, beside) in
+        [(rolling(1, 0), reached(0, 0), false), (Strategy::BlueGreen, reached(0, 2), true)]
+    {
+        let new = AppConfig { strategy, ..cluster() };
+        let deployment = folded(vec![leg(Some(old.clone()), Some(new), auto(1))], &events);
+        let Event::TurnedBack { paths, .. } = turn_back(&deployment, "it is bad", false, NOW) else {
+            panic!("it is turned back");
+        };
+        let way: Vec<&Desired> = paths[0].1.iter().map(|waypoint| &waypoint.desired).collect();
+        assert_eq!(way.last(), Some(&&auto(1)));
+        assert_eq!(way.iter().any(|desired| desired.parts.len() > 1), beside, "{way:?}");
+    }
 }

@@ -202,3 +202,26 @@ fn kube_what_cannot_be_doubled_is_refused_before_anything_changes() {
     assert!(why.err.contains(words), "{}", why.err);
     world.ok("down --env dev --app single");
 }
+
+/// The strategy of the release before is about how others came after it, not about whether there is a way back to it.
+#[test]
+fn kube_there_is_a_way_back_to_what_would_not_have_come_beside_this() {
+    let Some(cluster) = shared() else { return };
+    let world = with(&cluster, "instead", "strategy: blue-green");
+    let set = WEB.replace("kind: Deployment", "kind: StatefulSet").replace("  progressDeadlineSeconds: 15\n", "");
+    world.write("p/kubernetes/dev/web.yaml", &set);
+    world.ok("deploy --env dev --all --version v1");
+    settles(&world, "instead", "v1 healthy 2");
+    respecify(&world, "instead", "strategy: rolling");
+    let why = world.run("deploy --env dev --all --version v404").code(1);
+    assert!(why.last().ends_with("; what ran before runs again"), "{}", why.err);
+    settles(&world, "instead", "v1 healthy 2");
+    world.ok("deploy --env dev --all --version v2");
+    settles(&world, "instead", "v2 healthy 2");
+    let back = world.ok("rollback --env dev --app instead");
+    let words = "instead: goes back in its place: v1 cannot run beside another release: StatefulSet/web takes requests and changes";
+    assert!(back.err.contains(words), "{}", back.err);
+    settles(&world, "instead", "v1 healthy 2");
+    assert_eq!(world.history("instead")[0], "v1 succeeded");
+    world.ok("down --env dev --app instead");
+}
