@@ -27,7 +27,7 @@ pub struct Options {
     pub seconds: u32,
     /// How many past deployments the journal has when `status` is timed.
     pub past: u32,
-    /// Which parts: `plane`, `deploys`, `docker`, `kubernetes`, `control`; all if empty.
+    /// Which parts: `plane`, `deploys`, `docker`, `kubernetes` or `one`, `reasons`, `many` of it, `control`; all if empty.
     pub parts: Vec<String>,
 }
 
@@ -118,8 +118,9 @@ pub fn run(options: &Options) -> Result<Vec<Section>, String> {
     if wanted("docker") {
         sections.extend(docker::measure(options)?);
     }
-    if wanted("kubernetes") {
-        sections.extend(kubernetes::measure(options)?);
+    let of_clusters = |part: &str| wanted("kubernetes") || wanted(part);
+    if kubernetes::PARTS.iter().any(|part| of_clusters(part)) {
+        sections.extend(kubernetes::measure(options, &of_clusters)?);
     }
     if wanted("control") {
         sections.extend(control::measure(options)?);

@@ -44,7 +44,7 @@ struct Bench {
     /// Past deployments in the journal when `status` is timed.
     #[arg(long, default_value_t = 100_000)]
     past: u32,
-    /// Only these parts: plane, deploys, docker, kubernetes, control.
+    /// Only these parts: plane, deploys, docker, kubernetes (or one, reasons, many of it), control.
     #[arg(long)]
     part: Vec<String>,
     /// The page to write; with `--part`, the one in which these parts are written anew.

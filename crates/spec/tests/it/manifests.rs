@@ -255,11 +255,19 @@ fn commands_run_as_a_container_that_is_there() {
         ("    jobs_as: wbe\n", &both, "no Deployment, StatefulSet or DaemonSet is called `wbe`"),
         ("    jobs_as: web/x\n", &both, "`web` has no container `x`"),
         ("", &[("kubernetes/dev/web.yaml", WEB)], "and the manifests have none"),
-        ("    jobs_as: db\n    smoke: [{ http: /x }]\n", &both, "a smoke test by `http` is not built yet"),
+        (
+            "    jobs_as: db\n    smoke: [{ http: /x }]\n",
+            &both,
+            "on which port the pods of `db` answer is nowhere said",
+        ),
         ("    jobs_as: db\n    hooks: { before: [[x, '{{ data }}']] }\n", &both, "commands in a cluster have no"),
     ];
     for (keys, files, wanted) in cases {
         let said = Project::new(&spec(keys), files).wrong();
         assert!(said.contains(wanted), "wanted `{wanted}` in:\n{said}");
     }
+    let asked = workload("StatefulSet", "db", "{ name: db, image: x, ports: [{ containerPort: 5432 }] }");
+    let files = [both[0], ("kubernetes/dev/db.yaml", asked.as_str())];
+    let port = |keys: &str| resolved(&Project::new(&spec(keys), &files).load().expect("it is whole")).smoke_port;
+    assert_eq!((port("    jobs_as: db\n    smoke: [{ http: /x }]\n"), port("    jobs_as: db\n")), (Some(5432), None));
 }

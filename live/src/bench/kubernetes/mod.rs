@@ -14,7 +14,10 @@ const ENV: &str = "bench";
 const IMAGE: &str = "deployctl.test/bench";
 const VERSIONS: [&str; 2] = ["v1", "v2"];
 
-pub(super) fn measure(options: &Options) -> Result<Vec<Section>, String> {
+/// What can be asked for by itself.
+pub(super) const PARTS: [&str; 3] = ["one", "reasons", "many"];
+
+pub(super) fn measure(options: &Options, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Section>, String> {
     if let Some(lacking) = kube::lacking() {
         eprintln!("clusters are left out: {lacking} is not here");
         return Ok(Vec::new());
@@ -24,9 +27,9 @@ pub(super) fn measure(options: &Options) -> Result<Vec<Section>, String> {
     for version in VERSIONS {
         cluster.image(&format!("{IMAGE}:{version}"), &[(pod.clone(), "/pod")], &["/pod"])?;
     }
-    let mut sections = vec![one::measure(options, &cluster)?, reasons::measure(options, &cluster)?];
-    sections.push(many::measure(options, &cluster)?);
-    Ok(sections)
+    let parts = [one::measure, reasons::measure, many::measure];
+    let asked = PARTS.iter().zip(parts).filter(|(name, _)| wanted(name));
+    asked.map(|(_, measure)| measure(options, &cluster)).collect()
 }
 
 /// An app in a namespace of its own, with these manifests.
