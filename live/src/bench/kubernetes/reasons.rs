@@ -75,6 +75,7 @@ pub(super) fn measure(options: &Options, cluster: &Cluster) -> Result<Section, S
         for _ in 0..options.rounds {
             stage.write("kubernetes/all.yaml", &good)?;
             deploy(&stage, VERSIONS[0])?;
+            alone(cluster)?;
             stage.write("kubernetes/all.yaml", &(case.change)(good.clone()))?;
             took.push(once(&stage, cluster, case)?);
         }
@@ -82,6 +83,18 @@ pub(super) fn measure(options: &Options, cluster: &Cluster) -> Result<Section, S
     }
     stage.must(&["down", "--env", ENV, "--app", "app"])?;
     Ok(section)
+}
+
+/// Waits until the bad pod of the round before is gone: it shows signs of trouble to its end.
+fn alone(cluster: &Cluster) -> Result<(), String> {
+    let end = Instant::now() + PATIENCE;
+    while cluster.kubectl(&["get", "pods", "-n", "reasons", "-o", "name"])?.lines().count() > 1 {
+        if Instant::now() > end {
+            return Err("the pods of the round before do not go".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn once(stage: &Stage, cluster: &Cluster, case: &Case) -> Result<f64, String> {
