@@ -19,10 +19,15 @@ pub async fn smoke(address: &str, smoke: &Smoke) -> Result<Result<(), String>, F
         let stream = TcpStream::connect(address).await.map_err(|e| format!("{address}: {e}"))?;
         http::get(stream, address, &path, false, BODY).await
     };
-    by(smoke, async |path| Ok(asks(path).await)).await
+    by(smoke, async |path| Ok(timeout(TIMEOUT, asks(path)).await.unwrap_or_else(|_| Err(no_answer())))).await
 }
 
-/// Has the request of a smoke test made, in bounded time, and says what is wrong with the answer, or why there is none.
+/// What is said when there was no answer for [`TIMEOUT`].
+pub fn no_answer() -> String {
+    format!("no answer within {}", say(TIMEOUT))
+}
+
+/// Has the request of a smoke test made, and says what is wrong with the answer, or why there is none. Whoever makes it bounds its time.
 pub async fn by<A>(smoke: &Smoke, asks: A) -> Result<Result<(), String>, Fault>
 where
     A: AsyncFnOnce(String) -> Result<Result<Answer, String>, Fault>,
@@ -30,10 +35,8 @@ where
     let Smoke::Http { path, status, body, contains } = smoke else {
         return Err(Fault::refused(FaultKind::Bug, "a smoke test by command is a job, not a request"));
     };
-    let Ok(answer) = timeout(TIMEOUT, asks(path.clone())).await else {
-        return Ok(Err(format!("GET {path}: no answer within {}", say(TIMEOUT))));
-    };
-    let judged = answer?.and_then(|answer| judge(&answer, *status, body.as_deref(), contains.as_deref()));
+    let judged =
+        asks(path.clone()).await?.and_then(|answer| judge(&answer, *status, body.as_deref(), contains.as_deref()));
     Ok(judged.map_err(|why| format!("GET {path}: {why}")))
 }
 

@@ -17,6 +17,10 @@ use http::{Request, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde_json::Value;
+use tokio::time::timeout;
+
+/// How an API server says that it does not reach a pod.
+const UNREACHED: &str = "error trying to reach service";
 
 /// What is needed for it.
 pub(crate) fn need() -> Need {
@@ -49,14 +53,26 @@ impl Site {
         let Some(pod) = scene.and_then(|scene| scene.ready(&like.workload)) else {
             return Ok(Err(format!("no pod of {} is ready to be asked", like.workload)));
         };
-        let at = format!("/api/v1/namespaces/{}/pods/{pod}:{port}/proxy", self.namespace);
-        smoke::by(test, async |path| match self.cluster.through(&format!("{at}{path}")).await {
-            // What the server says of a pod that it does not reach is the answer to the question.
-            Err(Trouble::Refused(refusal)) if refusal.status == 503 => Ok(Err(refusal.message)),
-            Err(trouble) => Err(self.fault(trouble, &format!("a request to Pod/{pod}"))),
-            Ok(answer) => Ok(Ok(answer)),
-        })
-        .await
+        let at = format!("/api/v1/namespaces/{}/pods/{pod}", self.namespace);
+        let fault = |trouble: Trouble| self.fault(trouble, &format!("a request to Pod/{pod}"));
+        let gone = || Fault::platform(format!("Pod/{pod} went while it was asked"));
+        let asks = async |path: String| {
+            let path = format!("{at}:{port}/proxy{path}");
+            match timeout(smoke::TIMEOUT, self.cluster.through(&path)).await {
+                // What the server says of a pod that it does not reach is the answer to the question.
+                Ok(Err(Trouble::Refused(refusal))) if refusal.message.starts_with(UNREACHED) => {
+                    Ok(Err(refusal.message))
+                }
+                Ok(Err(trouble)) if trouble.status() == Some(404) => Err(gone()),
+                Ok(answer) => answer.map(Ok).map_err(fault),
+                // It is the pod that does not answer, if the server before it does.
+                Err(_) => match self.cluster.find(&at).await.map_err(fault)? {
+                    Some(_) => Ok(Err(smoke::no_answer())),
+                    None => Err(gone()),
+                },
+            }
+        };
+        smoke::by(test, asks).await
     }
 }
 
@@ -106,4 +122,19 @@ impl Cluster {
 fn is_the_servers(body: &[u8]) -> bool {
     let said: Value = serde_json::from_slice(body).unwrap_or_default();
     said["kind"] == "Status" && said["apiVersion"] == "v1" && said["status"] == "Failure"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_a_pod_is_told_from_one_of_the_server() {
+        let status =
+            r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"ServiceUnavailable","code":503}"#;
+        assert!(is_the_servers(status.as_bytes()));
+        for body in ["", "v1", r#"{"status":"Failure"}"#, r#"{"kind":"Status","apiVersion":"v1","status":"Success"}"#] {
+            assert!(!is_the_servers(body.as_bytes()), "{body}");
+        }
+    }
 }
