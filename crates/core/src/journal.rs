@@ -191,6 +191,9 @@ pub trait Journal: Send + Sync {
     async fn beat(&self, owner: &OwnerId) -> Result<(), AppendError>;
     /// The renewal counter of an owner; none if it never beat.
     async fn beats(&self, owner: &OwnerId) -> Result<Option<u64>, ReadError>;
+    /// Reads from now on have all that anybody wrote before this, if the journal can be asked. One that nobody else writes has it
+    /// anyway; one that others write may otherwise answer with what it saw a moment ago.
+    fn ask_anew(&self) {}
 }
 
 /// What a check of the whole journal found.

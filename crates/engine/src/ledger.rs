@@ -77,14 +77,17 @@ impl Ledger {
         open
     }
 
-    /// Takes in what others wrote.
+    /// Takes in what others wrote, and nothing that is older than what is known.
     pub(crate) async fn renew(&self) -> Result<(), ReadError> {
         for scope in self.all_scopes().await? {
             let stands = self.journal.head(&scope.stream()).await?.map(|head| head.seq);
             let known = lock(&self.scopes).get(&scope).map(|fold| fold.seq);
             if known != stands {
                 let fold = Arc::new(self.fold_scope(&scope).await?);
-                lock(&self.scopes).insert(scope, fold);
+                let mut scopes = lock(&self.scopes);
+                if scopes.get(&scope).is_none_or(|known| known.seq < fold.seq) {
+                    scopes.insert(scope, fold);
+                }
             }
         }
         lock(&self.deployments).clear();

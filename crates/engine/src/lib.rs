@@ -103,6 +103,15 @@ impl Engine {
         lock(&self.steered).entry(id.clone()).or_default().clone()
     }
 
+    /// What is asked from now on is answered with all that was written before, also by other engines. Each command begins with this.
+    pub async fn ask_anew(&self) {
+        if !self.is_seated() {
+            self.ports.journal.ask_anew();
+            // What cannot be asked now is answered with what is known; a change is checked against what stands there.
+            let _ = self.ledger.renew().await;
+        }
+    }
+
     /// Whether nothing runs, nothing is under way and nothing has to be watched: the engine may leave. What rests in a state
     /// that others reach too is theirs to watch as well.
     pub fn is_idle(&self) -> bool {

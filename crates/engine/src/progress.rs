@@ -86,10 +86,12 @@ impl Engine {
 
     /// A view of a deployment that changes as it goes; a last one if it has ended.
     pub async fn watch(&self, id: &DeploymentId) -> Result<watch::Receiver<view::Deployment>, Refused> {
-        if let Some(live) = lock(&self.live).get(id) {
-            return Ok(live.subscribe());
-        }
+        // The journal first: where another engine walks it, what is shown here may be of a moment ago, and it may have ended since.
         let fold = self.ledger.deployment(id).await?;
+        let live = lock(&self.live).get(id).map(watch::Sender::subscribe);
+        if let (Some(live), Some(None)) = (live, fold.state.as_ref().map(|state| &state.closed)) {
+            return Ok(live);
+        }
         let Some(state) = &fold.state else {
             let message = format!("no deployment `{id}` is known here");
             return Err(

@@ -46,10 +46,8 @@ pub async fn serve(listener: tokio::net::UnixListener, shared: Shared, stop: Arc
 }
 
 fn router(shared: Shared) -> Router {
-    let requests = shared.requests.clone();
+    let (requests, engine) = (shared.requests.clone(), shared.engine.clone());
     Router::new()
-        .route(paths::HELLO, get(hello))
-        .route(paths::HANDOVER, post(handover))
         .route(paths::PLAN, post(plan))
         .route(paths::DEPLOY, post(deploy))
         .route(paths::ROLLBACK, post(rollback))
@@ -68,6 +66,15 @@ fn router(shared: Shared) -> Router {
         .route(paths::WATCH, get(streams::watch))
         .route(paths::ENTRIES, get(entries))
         .route(paths::STEER, post(steer))
+        .layer(axum::middleware::map_request(move |request: axum::extract::Request| {
+            let engine = engine.clone();
+            async move {
+                engine.ask_anew().await;
+                request
+            }
+        }))
+        .route(paths::HELLO, get(hello))
+        .route(paths::HANDOVER, post(handover))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(axum::middleware::map_request(move |request: axum::extract::Request| {
             requests.fetch_add(1, Ordering::Relaxed);

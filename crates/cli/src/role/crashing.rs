@@ -73,4 +73,8 @@ impl<J: Journal> Journal for Crashing<J> {
     async fn beats(&self, owner: &OwnerId) -> Result<Option<u64>, ReadError> {
         self.0.beats(owner).await
     }
+
+    fn ask_anew(&self) {
+        self.0.ask_anew();
+    }
 }

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 /// An engine that says nothing for so long is dead.
 const LEASE: Span = Span::secs(10);
-/// What others wrote to a state in a cluster is asked for so often at most.
+/// What others wrote to a state in a cluster is asked for so often at most while a deployment is walked or watched. A command
+/// always sees what was written before it.
 const FRESH: Duration = Duration::from_millis(250);
 /// The Secret's object with the state's key.
 const KEY: &str = "key";

@@ -42,6 +42,10 @@ async fn one_changes_the_state_and_the_other_looks_on_until_it_is_free() {
     });
     world.fake.end_jobs(&JobState::Succeeded);
     assert_eq!(end(&a, &id).await.closed.unwrap().verdict.word(), "succeeded");
+    b.ask_anew().await;
+    assert!(b.watch(&id).await.unwrap().borrow().closed.is_some(), "it shows what it saw before");
+    let stands = b.status(&Selection::default()).await.unwrap().remove(0);
+    assert!(stands.running.is_none() && stands.deployment.as_ref() == Some(&id), "{stands:?}");
     assert_eq!(watching.await.unwrap().closed.unwrap().verdict.word(), "succeeded");
     // And what it does then is upon what the other one did.
     let back = id_of(b.rollback(&rollback("api")).await);

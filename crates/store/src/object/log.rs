@@ -48,8 +48,8 @@ pub(super) struct Log {
     pub(super) chain: Option<Sha256Hex>,
     /// The objects of large commits.
     pub(super) parts: BTreeSet<String>,
-    /// When what others wrote was asked for last.
-    pub(super) caught_up: Option<Instant>,
+    /// When what others wrote was asked for last, and when that was answered or given up.
+    pub(super) asked: Option<(Instant, Instant)>,
 }
 
 fn away(what: &str, error: &ObjectError) -> Behind {
@@ -82,8 +82,9 @@ impl Log {
         let mut tried = None;
         for _ in 0..TRIES {
             let asked = Instant::now();
-            let object = objects.get(HEAD).await.map_err(|e| away("the journal", &e))?;
-            self.caught_up = Some(asked);
+            let object = objects.get(HEAD).await;
+            self.asked = Some((asked, Instant::now()));
+            let object = object.map_err(|e| away("the journal", &e))?;
             let Some(object) = object else {
                 return match &self.head {
                     None => Ok(seen),

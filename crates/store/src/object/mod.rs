@@ -22,9 +22,10 @@ use deployctl_core::id::{Fence, OwnerId, Sha256Hex};
 use deployctl_core::journal::{AppendError, Batch, Entry, Head, Journal, ReadError, Seq, Snapshot, StreamId, Verified};
 use deployctl_core::objects::{ObjectError, Objects};
 use log::{Behind, Log};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 /// The object of renewal counters, and how many of the newest it has.
 const BEATS: &str = "beats";
@@ -36,16 +37,19 @@ const TRIES: usize = 64;
 pub struct ObjectJournal {
     objects: Arc<dyn Objects>,
     fresh: Duration,
+    /// What was asked for before this moment is not new enough.
+    since: std::sync::Mutex<Option<Instant>>,
     log: Mutex<Log>,
 }
 
 impl ObjectJournal {
     /// The journal on these objects; one without entries if there is none yet.
     pub fn new(objects: Arc<dyn Objects>) -> Self {
-        Self { objects, fresh: Duration::ZERO, log: Mutex::default() }
+        Self { objects, fresh: Duration::ZERO, since: std::sync::Mutex::default(), log: Mutex::default() }
     }
 
-    /// Reads ask for what others wrote so often at most. An append is checked against what stands there in any case.
+    /// Reads ask for what others wrote so often at most, unless they are told to [ask anew](Journal::ask_anew). An append is checked
+    /// against what stands there in any case.
     pub fn fresh_for(self, fresh: Duration) -> Self {
         Self { fresh, ..self }
     }
@@ -53,7 +57,10 @@ impl ObjectJournal {
     /// What is known, up to date. While it cannot be asked, what was known before: an append will notice.
     async fn known(&self) -> Result<MutexGuard<'_, Log>, ReadError> {
         let mut log = self.log.lock().await;
-        if log.caught_up.is_some_and(|at| at.elapsed() < self.fresh) {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh =
+            |(asked, done): (Instant, Instant)| done.elapsed() < self.fresh && since.is_none_or(|since| asked > since);
+        if log.head.is_some() && log.asked.is_some_and(is_fresh) {
             return Ok(log);
         }
         match log.catch_up(&*self.objects).await {
@@ -143,6 +150,10 @@ impl Journal for ObjectJournal {
     async fn beats(&self, owner: &OwnerId) -> Result<Option<u64>, ReadError> {
         let (beats, _) = read_beats(&*self.objects).await.map_err(ReadError::Failed)?;
         Ok(beats.iter().find(|(other, _)| other == owner).map(|(_, count)| *count))
+    }
+
+    fn ask_anew(&self) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 

@@ -57,6 +57,21 @@ fn blobs(objects: &MemoryObjects) -> ObjectBlobs {
     ObjectBlobs::new(Arc::new(objects.clone()))
 }
 
+#[tokio::test]
+async fn what_others_wrote_is_asked_for_so_often_at_most_and_whenever_somebody_says_so() {
+    let objects = MemoryObjects::default();
+    let (writer, reader) = (on(&objects), on(&objects).fresh_for(Duration::from_secs(3600)));
+    let seen = async || reader.read(&stream("s"), Seq(0), 9).await.unwrap().len();
+    try_to(&writer, 0).await.unwrap();
+    assert_eq!(seen().await, 1);
+    try_to(&writer, 1).await.unwrap();
+    assert_eq!(seen().await, 1);
+    reader.ask_anew();
+    assert_eq!(seen().await, 2);
+    try_to(&writer, 2).await.unwrap();
+    assert_eq!(seen().await, 2, "it was asked once");
+}
+
 /// Writes of which it is not known what became of them.
 const WRITES: [Hitch; 4] = [Hitch::AnswerLost, Hitch::RequestLost, Hitch::Late, Hitch::Lied];
 
