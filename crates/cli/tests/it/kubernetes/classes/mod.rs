@@ -119,6 +119,12 @@ fn one(cluster: &Cluster, world: &World, class: &Class) {
     let before = template(cluster, name);
     for object in &class.meanwhile {
         cluster.0.kubectl_with(&["apply", "-n", name, "-f", "-"], &object.to_string()).expect("what somebody makes");
+        if object["kind"] == "ResourceQuota" {
+            // It limits nothing before its controller has counted.
+            let quota = ["resourcequota", "-n", name];
+            let counted = || cluster.get(&quota)["items"][0]["status"]["hard"].is_object().then_some(());
+            poll("the quota to be in force", counted);
+        }
     }
     write(world, name, &class.bad);
     match class.end {
