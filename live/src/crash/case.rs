@@ -213,16 +213,19 @@ fn judged(world: &World, flow: &Flow, seen: &oracle::Seen) -> Result<Outcome, St
 }
 
 /// The next contact, whatever was stopped going on late, and all that must hold.
-fn after(world: &World, flow: &Flow, client: Running, crash: &Crash) -> Result<Outcome, String> {
+fn after(world: &World, flow: &Flow, mut client: Running, crash: &Crash) -> Result<Outcome, String> {
     world.ok(&["status"])?;
     let seen = oracle::settled(world)?;
     if crash.how == How::Stop {
         let late = procs::of(world.whose()).into_iter().filter(|one| one.stopped);
         let late: Vec<_> = late.collect();
+        // Elsewhere nobody knew of it: the engine is still the one that the client asked, and the client still waits for its answer.
+        let begun = seen.history.len() > flow.before.len() * flow.apps.len();
+        let waits = world.is_kept_elsewhere() && !begun && !client.has_ended();
         for one in &late {
             procs::signal(one.pid, Signal::CONT);
         }
-        if late.iter().any(|one| one.role == Role::Client) {
+        if waits || late.iter().any(|one| one.role == Role::Client) {
             // It had not asked yet, or now hears the answer.
             return judge(world, flow, client);
         }
