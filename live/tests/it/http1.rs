@@ -75,10 +75,13 @@ fn an_announced_close_loses_nothing() {
 #[test]
 fn a_close_between_requests_loses_nothing() {
     let _turn = crate::together();
-    let server = Faulty::start(|n| if n % 3 == 0 { Treatment::GoodThenClosed } else { Treatment::Good });
     // 32 connections in turn: each rests for half a second, time enough for the close to arrive.
     let rates = Rates { kept: 64, ..Rates::default() };
-    let report = Load { rates, ..load_for(server.address) }.run_for(Duration::from_millis(1300));
+    let (_, report) = crate::undisturbed(|| {
+        let server = Faulty::start(|n| if n % 3 == 0 { Treatment::GoodThenClosed } else { Treatment::Good });
+        let report = Load { rates, ..load_for(server.address) }.run_for(Duration::from_millis(1300));
+        (server, report)
+    });
     assert_eq!(report.failed(), 0, "{}", report.summary());
     assert!(report.kinds[&Kind::Kept].closed_between > 5, "{}", report.summary());
 }
@@ -87,9 +90,12 @@ fn a_close_between_requests_loses_nothing() {
 fn a_close_that_crosses_the_request_is_a_loss() {
     let _turn = crate::together();
     // The second request of each connection is read, and the connection closed: not seen before it was sent.
-    let server = Faulty::start(|n| if n > 32 && n % 32 == 0 { Treatment::Dropped } else { Treatment::Good });
     let rates = Rates { kept: 400, ..Rates::default() };
-    let report = Load { rates, ..load_for(server.address) }.run_for(WHILE);
+    let (server, report) = crate::undisturbed(|| {
+        let server = Faulty::start(|n| if n > 32 && n % 32 == 0 { Treatment::Dropped } else { Treatment::Good });
+        let report = Load { rates, ..load_for(server.address) }.run_for(WHILE);
+        (server, report)
+    });
     assert_eq!(losses(&report, Kind::Kept), BTreeMap::from([(Loss::NoAnswer, server.badly())]));
     assert!(server.badly() > 3);
 }

@@ -149,7 +149,7 @@ fn loses_exactly_what_was_lost() {
 #[test]
 fn a_connection_that_says_goaway_loses_nothing() {
     let _turn = crate::together();
-    let (server, report) = run(Bad::GoAway);
+    let (server, report) = crate::undisturbed(|| run(Bad::GoAway));
     assert_eq!(report.failed(), 0, "{}", report.summary());
     assert_eq!(report.answered, report.sent);
     let connections = server.connections.load(SeqCst);
