@@ -73,6 +73,7 @@ fn router(shared: Shared) -> Router {
                 request
             }
         }))
+        // Whether an engine is there, and which, must not wait for a cluster.
         .route(paths::HELLO, get(hello))
         .route(paths::HANDOVER, post(handover))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
